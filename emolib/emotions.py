@@ -1,0 +1,80 @@
+"""The six emotions, and a probability for each of them.
+
+The six labels and their order are those of CARER (Saravia et al., 2018, "CARER: Contextualized
+Affect Representations for Emotion Recognition"; `dair-ai/emotion` on the hub).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from emolib.errors import InputError
+
+__all__ = ["ABSTAIN_BELOW", "EMOTIONS", "EmotionScores", "parse_emotion"]
+
+#: The labels in the order of CARER's numeric ids: 0 sadness … 5 surprise.
+EMOTIONS: tuple[str, ...] = ("sadness", "joy", "love", "anger", "fear", "surprise")
+
+#: Below this probability of the best label, a dialogue treats the text as neutral.
+ABSTAIN_BELOW = 0.5
+
+
+@dataclass(frozen=True)
+class EmotionScores:
+    """A probability for each of the six emotions.
+
+    `probabilities` maps every label to a number in [0, 1]; they sum to 1 (within 1e-3).
+    `abstain_below` is the confidence under which `.abstained` is true.
+    """
+
+    probabilities: Mapping[str, float]
+    abstain_below: float = ABSTAIN_BELOW
+
+    def __post_init__(self) -> None:
+        missing = [label for label in EMOTIONS if label not in self.probabilities]
+        unknown = [label for label in self.probabilities if label not in EMOTIONS]
+        if missing or unknown:
+            raise InputError(
+                f"emotion scores need exactly the labels {', '.join(EMOTIONS)}"
+                f" (missing: {missing}, unknown: {unknown})"
+            )
+        total = math.fsum(self.probabilities.values())
+        if not math.isfinite(total) or abs(total - 1.0) > 1e-3 or min(self.probabilities.values()) < 0:
+            raise InputError(f"emotion probabilities must be at least 0 and sum to 1, not to {total:.4f}")
+
+    @classmethod
+    def from_sequence(cls, values: Iterable[float], abstain_below: float = ABSTAIN_BELOW) -> EmotionScores:
+        """Scores from six probabilities in the order of `EMOTIONS`."""
+        probabilities = dict(zip(EMOTIONS, (float(value) for value in values), strict=True))
+        return cls(probabilities, abstain_below)
+
+    @property
+    def label(self) -> str:
+        """The most probable emotion (the first of `EMOTIONS` where two are equal)."""
+        return max(EMOTIONS, key=lambda label: self.probabilities[label])
+
+    @property
+    def confidence(self) -> float:
+        """The probability of `.label`."""
+        return self.probabilities[self.label]
+
+    @property
+    def abstained(self) -> bool:
+        """True where the confidence is below `abstain_below`."""
+        return self.confidence < self.abstain_below
+
+    def as_dict(self, digits: int = 4) -> dict[str, float]:
+        """The probabilities in the order of `EMOTIONS`, rounded for a report."""
+        return {label: round(self.probabilities[label], digits) for label in EMOTIONS}
+
+
+def parse_emotion(text: str) -> str | None:
+    """The emotion that `text` names under the paper's rule, strict exact match, or None.
+
+    White space around the label is ignored and nothing else is: "Joy", "joy." and
+    "joy, love" are format errors.
+    """
+    label = text.strip()
+    return label if label in EMOTIONS else None
