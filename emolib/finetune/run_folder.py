@@ -1,0 +1,122 @@
+"""The run folder: the contract between training, plots, evaluation and export.
+
+RUN/config.json    every setting, the base model with its hash, the data with its hash, versions, machine
+RUN/log.jsonl      a line a step: step, loss, grad_norm, learning_rate, seconds; evaluation lines carry
+                   step, eval_loss, eval_accuracy
+RUN/adapter/       PEFT's adapter_config.json and adapter_model.safetensors
+RUN/checkpoints/   what a stopped run continues from
+RUN/metrics.json   written by the evaluation
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from emolib.errors import InputError, ModelError
+
+__all__ = ["RunFolder"]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that `emolib train` wrote.
+
+    `config` is the parsed config.json, `log` the lines of log.jsonl in order, `adapter` the folder of the
+    trained adapter and `metrics_path` where the evaluation writes.
+    """
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """The finished run at `path`.
+
+        Raises InputError where there is no run folder, ModelError where it holds no adapter (yet).
+        """
+        run = cls(Path(path))
+        if not run.config_path.is_file():
+            what = "is not a run folder (it has no config.json)" if run.path.exists() else "does not exist"
+            raise InputError(f"{run.path} {what}; make one with: emolib train --data CORPUS --out {run.path}")
+        if not run.has_adapter:
+            raise ModelError(
+                f"the run folder {run.path} has no finished adapter; finish its training with the same"
+                " `emolib train` command, which continues from the last checkpoint"
+            )
+        return run
+
+    @property
+    def config_path(self) -> Path:
+        """`config.json`."""
+        return self.path / "config.json"
+
+    @property
+    def log_path(self) -> Path:
+        """`log.jsonl`."""
+        return self.path / "log.jsonl"
+
+    @property
+    def adapter(self) -> Path:
+        """The folder of the trained adapter."""
+        return self.path / "adapter"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def metrics_path(self) -> Path:
+        """`metrics.json`, written by the evaluation."""
+        return self.path / "metrics.json"
+
+    @property
+    def has_adapter(self) -> bool:
+        """True where the training has finished."""
+        return (self.adapter / "adapter_config.json").is_file()
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The parsed `config.json`."""
+        try:
+            return json.loads(self.config_path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{self.config_path} is not valid JSON ({error}); train the run again") from error
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of `log.jsonl`; a last line cut short by a kill is left out."""
+        if not self.log_path.exists():
+            return []
+        lines = []
+        for line in self.log_path.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(line))
+            except ValueError:
+                continue
+        return lines
+
+    def summary(self) -> str:
+        """A few lines for people: steps, losses, evaluation, adapter."""
+        steps = [line for line in self.log if "loss" in line]
+        evaluations = [line for line in self.log if "eval_loss" in line]
+        lines = [f"run       {self.path}"]
+        if steps:
+            lines.append(
+                f"steps     {steps[-1]['step']} in {steps[-1]['seconds']:.0f} s,"
+                f" loss {steps[0]['loss']:.3f} -> {steps[-1]['loss']:.3f}"
+            )
+        if evaluations:
+            first, last = evaluations[0], evaluations[-1]
+            lines.append(
+                f"held out  cross-entropy {first['eval_loss']:.3f} -> {last['eval_loss']:.3f},"
+                f" accuracy {first['eval_accuracy']:.1%} -> {last['eval_accuracy']:.1%}"
+                f" ({last.get('eval_examples', '?')} examples)"
+            )
+        if self.has_adapter:
+            size = sum(file.stat().st_size for file in self.adapter.iterdir() if file.is_file())
+            lines.append(f"adapter   {self.adapter} ({size / 1e6:.1f} MB)")
+        return "\n".join(lines)

@@ -1,0 +1,137 @@
+"""Running a constant prefix once for a whole batch, with gradients or without.
+
+    prefix  = run_prefix(model, prefix_ids)                 once: keys and values of P tokens
+    hidden  = run_suffixes(model, prefix, input_ids)        [B, S, H], attending to the prefix and to themselves
+    logits  = head(model, hidden[rows, at])                 only where something is read
+
+With gradients enabled the prefix's keys and values keep their graph, so training is exact: the gradient of
+the batch is that of the padded full sequences (`emolib.finetune.trainer` verifies it at its first step).
+It holds for decoders with a standard key and value cache, with LoRA dropout 0 and no gradient checkpointing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from emolib.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Prefix", "first_label_logits", "head", "run_prefix", "run_suffixes"]
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """A prefix of P tokens after one forward pass.
+
+    `layers` holds keys and values, each [1, heads, P, head size]; `hidden` is the last layer's output [1, P, H].
+    """
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    hidden: Tensor
+
+    @property
+    def length(self) -> int:
+        """P, the number of tokens."""
+        return self.hidden.shape[1]
+
+
+def run_prefix(model: Any, prefix_ids: Sequence[int]) -> Prefix:
+    """Run `prefix_ids` once through `model` (a causal language model, with or without PEFT's adapters)."""
+    import torch
+
+    ids = torch.tensor([list(prefix_ids)], dtype=torch.long, device=_device(model))
+    output = _decoder(model)(input_ids=ids, use_cache=True)
+    cache = output.past_key_values
+    layers = tuple((layer.keys, layer.values) for layer in getattr(cache, "layers", ()) if layer.keys is not None)
+    if not layers or any(keys.shape[-2] != len(prefix_ids) for keys, _ in layers):
+        raise ModelError(
+            f"{type(_bare(model)).__name__} keeps no standard key and value cache of {len(prefix_ids)} tokens;"
+            " use the engine 'plain'"
+        )
+    return Prefix(layers, output.last_hidden_state)
+
+
+def run_suffixes(
+    model: Any,
+    prefix: Prefix,
+    input_ids: Tensor,
+    *,
+    positions: Tensor | None = None,
+    branches: Tensor | None = None,
+) -> Tensor:
+    """The last hidden states [B, S, H] of right-padded suffixes `input_ids` [B, S] after `prefix`.
+
+    `positions` [B, S] counts from the end of the prefix (default 0, 1, 2 …). `branches` [B, S] keeps
+    alternatives apart: a token sees branch 0 and its own. What stands at padding is meaningless.
+    """
+    import torch
+    from transformers import DynamicCache
+
+    batch, length = input_ids.shape
+    device = _device(model)
+    if positions is None:
+        positions = torch.arange(length, device=device)[None].expand(batch, -1)
+    expanded = DynamicCache([tuple(part.expand(batch, -1, -1, -1) for part in layer) for layer in prefix.layers])
+    output = _decoder(model)(
+        input_ids=input_ids.to(device),
+        attention_mask=_mask(model, prefix, batch, length, branches),
+        position_ids=positions.to(device) + prefix.length,
+        past_key_values=expanded,
+        use_cache=True,
+    )
+    return output.last_hidden_state
+
+
+def head(model: Any, hidden: Tensor) -> Tensor:
+    """The logits [N, V] of hidden states [N, H]."""
+    bare = _bare(model)
+    logits = bare.get_output_embeddings()(hidden)
+    cap = getattr(bare.config, "final_logit_softcapping", None)
+    return logits if cap is None else cap * (logits / cap).tanh()
+
+
+def first_label_logits(model: Any, prefix: Prefix, input_ids: Tensor, last: Tensor, label_ids: Sequence[int]) -> Tensor:
+    """Logits [B, labels] of the labels' first tokens after each text.
+
+    `input_ids` [B, S] and `last` [B] come from `batches.pad_texts`; `label_ids` from `PromptEncoder.first_label_ids`.
+    """
+    import torch
+
+    hidden = run_suffixes(model, prefix, input_ids)
+    rows = torch.arange(len(last), device=hidden.device)
+    logits = head(model, hidden[rows, last.to(hidden.device)])
+    return logits[:, list(label_ids)]
+
+
+def _mask(model: Any, prefix: Prefix, batch: int, length: int, branches: Tensor | None) -> Tensor:
+    """True where a suffix token may look: [1 or B, 1, S, P + S], or the additive form for eager attention."""
+    import torch
+
+    device = prefix.hidden.device
+    own = torch.ones(length, length, dtype=torch.bool, device=device).tril()[None]
+    if branches is not None:
+        branches = branches.to(device)
+        visible = (branches[:, None, :] == 0) | (branches[:, None, :] == branches[:, :, None])
+        own = own & visible
+    seen = torch.ones(own.shape[0], length, prefix.length, dtype=torch.bool, device=device)
+    mask = torch.cat([seen, own], dim=-1)[:, None]
+    if _bare(model).config._attn_implementation != "eager":
+        return mask
+    dtype = prefix.layers[0][0].dtype
+    return torch.zeros(mask.shape, dtype=dtype, device=device).masked_fill(~mask, torch.finfo(dtype).min)
+
+
+def _bare(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _decoder(model: Any) -> Any:
+    return _bare(model).get_decoder()
+
+
+def _device(model: Any) -> Any:
+    return _bare(model).get_input_embeddings().weight.device
