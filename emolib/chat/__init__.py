@@ -1,0 +1,25 @@
+"""Replies: from GPT or any OpenAI-compatible server, or from a local GGUF file through llama.cpp."""
+
+from __future__ import annotations
+
+from emolib.chat.bounds import bounded, count_words
+from emolib.chat.compatible import OPENAI_URL, OpenAIReplyModel
+from emolib.chat.local import LlamaReplyModel, thread_budget
+from emolib.chat.messages import Message, ReplyModel
+from emolib.chat.tone import NEUTRAL, TONES, full_opening, short_opening, tone_for
+
+__all__ = [
+    "NEUTRAL",
+    "OPENAI_URL",
+    "TONES",
+    "LlamaReplyModel",
+    "Message",
+    "OpenAIReplyModel",
+    "ReplyModel",
+    "bounded",
+    "count_words",
+    "full_opening",
+    "short_opening",
+    "thread_budget",
+    "tone_for",
+]

@@ -1,0 +1,120 @@
+"""Replies from a GGUF file through the llama.cpp server of xllamacpp, inside this process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emolib.chat.compatible import OpenAIReplyModel
+from emolib.chat.messages import Message
+from emolib.chat.tone import short_opening
+from emolib.emotions import EmotionScores
+from emolib.errors import MissingDependency, ModelError
+
+__all__ = ["LlamaReplyModel", "thread_budget"]
+
+# A model this small falls into repeating a phrase. llama.cpp's DRY sampler stops that, and unlike a
+# plain repetition penalty leaves the words of the question free.
+_NO_LOOPS = {"dry_multiplier": 0.8, "dry_allowed_length": 4}
+
+
+def thread_budget(limit: int = 4) -> int:
+    """Threads for a stage that has the machine to itself: the cores this process may use, at most `limit`."""
+    return max(1, min(limit, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+
+
+@dataclass
+class LlamaReplyModel:
+    """Replies from a GGUF file (a `ReplyModel`).
+
+    `gguf` defaults to the embedded SmolLM2-135M-Instruct; the chat template is the file's own. The
+    server listens on a free port of 127.0.0.1, is loaded at the first reply (or by `start`) and is
+    freed by `aclose`. `threads` bounds the cores that it computes on.
+    """
+
+    gguf: Path | None = None
+    threads: int | None = None
+    context: int = 2048
+    max_words: int = 40
+    temperature: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._server: Any = None
+        self._model: OpenAIReplyModel | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self._path().stem} on llama.cpp"
+
+    def start(self) -> OpenAIReplyModel:
+        """Load the file, where that has not been done, and return the client of its server."""
+        with self._lock:
+            if self._model is None:
+                self._server = _serve(self._path(), self.threads or thread_budget(), self.context)
+                self._model = OpenAIReplyModel(
+                    model=self._path().stem,
+                    base_url=self._server.listening_address + "/v1",
+                    api_key="local",
+                    max_words=self.max_words,
+                    temperature=self.temperature,
+                    seed=self.seed,
+                    opening=short_opening,
+                    extra_body=_NO_LOOPS,
+                    retries=1,
+                )
+            return self._model
+
+    async def stream(self, history: Sequence[Message], emotion: EmotionScores | None) -> AsyncIterator[str]:
+        """The reply in pieces of a token; ModelError where the file cannot be loaded."""
+        model = await asyncio.to_thread(self.start)
+        async with aclosing(model.stream(history, emotion)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def aclose(self) -> None:
+        """Stop the server and free the weights."""
+        with self._lock:
+            model, self._model = self._model, None
+            if model is not None:
+                await model.aclose()
+            # llama.cpp stops its threads when the last reference to the server goes.
+            self._server = None
+
+    def _path(self) -> Path:
+        if self.gguf is not None:
+            return Path(self.gguf)
+        from emolib.models import chat_gguf
+
+        return chat_gguf()
+
+
+def _serve(gguf: Path, threads: int, context: int) -> Any:
+    if not gguf.is_file():
+        raise ModelError(f"there is no GGUF file {gguf}; `emolib doctor` shows where models are looked for")
+    try:
+        import xllamacpp
+    except ImportError:
+        raise MissingDependency("xllamacpp", extra="gguf") from None
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(gguf)
+    parameters.n_ctx = context
+    parameters.n_parallel = 1
+    parameters.verbosity = -1
+    for cores in (parameters.cpuparams, parameters.cpuparams_batch):
+        cores.n_threads = threads
+        # By default idle workers spin; on a machine that also listens and speaks they must sleep.
+        cores.poll = 0
+    try:
+        return xllamacpp.Server(parameters)
+    except RuntimeError:
+        raise ModelError(
+            f"llama.cpp cannot load {gguf}: it is damaged or not a GGUF of a model it knows; get or export it again"
+        ) from None

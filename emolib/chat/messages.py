@@ -1,0 +1,42 @@
+"""What is said in a conversation, and the face that every reply model shows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from emolib.emotions import EmotionScores
+
+__all__ = ["Message", "ReplyModel"]
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a conversation, in the form of the chat-completions API."""
+
+    role: Role
+    content: str
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+@runtime_checkable
+class ReplyModel(Protocol):
+    """Whatever answers a conversation, a piece of text at a time.
+
+    `name` is what a trace records. `stream` takes the messages so far (the last one is the user's)
+    and the emotion heard in it (None: not known), and yields the reply in pieces whose
+    concatenation is never empty; it raises ServiceError or ModelError where there is no reply.
+    A history that begins with a system message keeps it, else the model writes its own from the
+    emotion (`emolib.chat.tone`). `aclose` frees what the model holds; it may be called twice.
+    """
+
+    name: str
+
+    def stream(self, history: Sequence[Message], emotion: EmotionScores | None) -> AsyncIterator[str]: ...
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,103 @@
+"""A stream of characters cut into clauses that can be spoken one by one.
+
+The first clause is cut early, at the first comma after 10 characters, so that speech can begin while
+the rest is still being written; after it whole sentences are cut. Nothing is lost or moved: the
+clauses joined are the text, and how the stream was chopped into pieces changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterable, AsyncIterator
+
+__all__ = ["ClauseSplitter", "segment", "segment_stream"]
+
+#: Characters before which a comma is too early for the first clause.
+FIRST_CLAUSE = 10
+
+_WIDE_STOPS = "。！？；…"
+_WIDE_COMMAS = "，、：；"
+_STOPS = ".!?"
+_COMMAS = ",;:"
+_CLOSERS = "\"'”’)]》」』】"
+
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(\"'“‘])(?:(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Mt|vs|etc|approx|No|Nos|Fig|e\.g|i\.e|a\.m|p\.m)|[A-Za-z](?:\.[A-Za-z])*)\.$",
+    re.IGNORECASE,
+)
+_SENTENCE_END_ANYWAY = re.compile(r"(?:etc|a\.m|p\.m|\bI)\.$", re.IGNORECASE)
+_LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d{1,3}\.$")
+
+
+class ClauseSplitter:
+    """Cuts a text that arrives in pieces.
+
+    `push` returns the clauses that the piece completed, with the white space that ends them;
+    `finish` returns what is left. Joined, they are the text that was pushed.
+    """
+
+    def __init__(self, first_clause: int = FIRST_CLAUSE) -> None:
+        self._first_clause = first_clause
+        self._text = ""
+        self._checked = 0
+        self._cuts = 0
+
+    def push(self, piece: str) -> list[str]:
+        self._text += piece
+        clauses = []
+        # A mark can be judged only with the character after it: 3.14, U.S., "Stop!" she said.
+        while self._checked < len(self._text) - 1:
+            end = self._checked + 1
+            self._checked = end
+            if self._cuts_at(end):
+                clauses.append(self._text[:end])
+                self._text = self._text[end:]
+                self._checked = 0
+                self._cuts += 1
+        return clauses
+
+    def finish(self) -> list[str]:
+        rest, self._text, self._checked, self._cuts = self._text, "", 0, 0
+        return [rest] if rest else []
+
+    def _cuts_at(self, end: int) -> bool:
+        """Whether the text is cut between its characters `end - 1` and `end`."""
+        before, after = self._text[:end], self._text[end]
+        if after.isspace() or after in _CLOSERS or after in _STOPS + _WIDE_STOPS:
+            return False
+        spaced = before[-1].isspace()
+        mark = before.rstrip().rstrip(_CLOSERS)
+        if not mark:
+            return False
+        if "\n" in before[len(before.rstrip()) :] or mark[-1] in _WIDE_STOPS:
+            return _has_words(before)
+        if spaced and mark[-1] in _STOPS:
+            return _has_words(before) and not _is_abbreviation(mark)
+        is_comma = mark[-1] in _WIDE_COMMAS or (spaced and mark[-1] in _COMMAS)
+        return self._cuts == 0 and is_comma and len(mark) > self._first_clause
+
+
+def segment(text: str) -> list[str]:
+    """The clauses of a whole text."""
+    splitter = ClauseSplitter()
+    return [*splitter.push(text), *splitter.finish()]
+
+
+async def segment_stream(pieces: AsyncIterable[str]) -> AsyncIterator[str]:
+    """The clauses of a text that arrives in pieces, each as soon as it is known to be whole."""
+    splitter = ClauseSplitter()
+    async for piece in pieces:
+        for clause in splitter.push(piece):
+            yield clause
+    for clause in splitter.finish():
+        yield clause
+
+
+def _has_words(text: str) -> bool:
+    return any(character.isalnum() for character in text)
+
+
+def _is_abbreviation(mark: str) -> bool:
+    if _LIST_NUMBER.search(mark):
+        return True
+    return bool(_ABBREVIATION.search(mark)) and not _SENTENCE_END_ANYWAY.search(mark)

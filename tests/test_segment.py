@@ -1,0 +1,79 @@
+"""Cutting a stream of text into clauses that can be spoken."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emolib.dialogue import ClauseSplitter, segment, segment_stream
+
+TEXTS = st.text(alphabet=st.sampled_from(list("abI .,!?;:\n\"'()3。，！？…啊呢")) | st.characters(), max_size=80)
+
+
+@given(TEXTS)
+def test_the_clauses_joined_are_the_text(text):
+    assert "".join(segment(text)) == text
+
+
+@given(TEXTS, st.data())
+def test_how_the_stream_is_chopped_changes_nothing(text, data):
+    splitter, clauses, rest = ClauseSplitter(), [], text
+    while rest:
+        size = data.draw(st.integers(1, len(rest)))
+        clauses += splitter.push(rest[:size])
+        rest = rest[size:]
+    assert [*clauses, *splitter.finish()] == segment(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "clauses"),
+    [
+        ("I am so sorry to hear that, truly. Do you want to talk, or rest?", 3),
+        ("Oh, no! That is sad.", 2),
+        ("Dr. Smith paid 3.50 dollars, e.g. for tea in the U.S. last year", 2),
+        ("It cost 1,000 and weighed 2.5 kilos", 1),
+        ('"Stop!" she said. Then silence...', 3),
+        ("真的吗？太好了，我很高兴！", 2),
+        ("我今天去了图书馆和超市还有公园，然后回家了。", 2),
+        ("One line\nand another", 2),
+        ("1. Breathe in slowly and wait\n2. Breathe out", 2),
+        ("So do I. He left at 5 p.m. Then it rained.", 3),
+    ],
+)
+def test_cuts_where_a_speaker_would_breathe(text, clauses):
+    assert len(segment(text)) == clauses
+
+
+def test_the_first_clause_is_cut_at_the_first_comma_after_ten_characters_and_later_ones_are_not():
+    assert segment("Well, I understand, and I agree. Later, in the evening, we talk.") == [
+        "Well, I understand, ",
+        "and I agree. ",
+        "Later, in the evening, we talk.",
+    ]
+
+
+def test_a_clause_is_given_out_as_soon_as_the_next_one_begins():
+    splitter = ClauseSplitter()
+    assert splitter.push("That is wonderful!") == []
+    assert splitter.push(" T") == ["That is wonderful! "]
+
+
+def test_a_second_text_starts_afresh_after_finish():
+    splitter = ClauseSplitter()
+    splitter.push("First of all things, yes. ")
+    splitter.finish()
+    assert splitter.push("Second of all things, no") == ["Second of all things, "]
+
+
+def test_an_asynchronous_stream_gives_the_same_clauses():
+    text = "That is wonderful, really! Where will you go?"
+
+    async def letters():
+        for letter in text:
+            yield letter
+
+    async def collect():
+        return [clause async for clause in segment_stream(letters())]
+
+    assert asyncio.run(collect()) == segment(text)
