@@ -22,15 +22,19 @@ _HOME = {
     "RunFolder": "emolib.finetune",
     "SpeechRequest": "emolib.tts",
     "SpeechSynthesizer": "emolib.tts",
+    "Transcript": "emolib.speech",
     "TrainSettings": "emolib.finetune",
+    "WhisperRecognizer": "emolib.speech",
     "clean_corpus": "emolib.data",
     "evaluate_run": "emolib.evaluate",
     "export_gguf": "emolib.export",
     "plot_run": "emolib.plots",
+    "read_audio": "emolib.speech",
     "sample_corpus": "emolib.data",
     "running_service": "emolib.tts",
     "talk": "emolib.dialogue",
     "train": "emolib.finetune",
+    "write_wav": "emolib.speech",
 }
 
 __all__ = [*sorted(_HOME), "__version__"]

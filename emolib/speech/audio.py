@@ -1,0 +1,123 @@
+"""Audio clips, and the files they come from and go to."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from emolib.errors import InputError, MissingDependency
+from emolib.files import atomic_path
+
+__all__ = ["SAMPLE_RATE", "AudioClip", "mix_down", "read_audio", "resample", "write_wav"]
+
+#: The rate of everything that listens: detectors, endpointing, recognisers. In Hz.
+SAMPLE_RATE = 16_000
+
+
+@dataclass(frozen=True, eq=False)
+class AudioClip:
+    """Sound: `samples` is float32, mono, shape (n,), in [-1, 1]; `sample_rate` in Hz.
+
+    `name` says in messages where the sound came from. What lies outside [-1, 1] is clipped. InputError
+    for an integer array (it would be read at the wrong scale), for more than one axis, and for NaN or
+    infinite samples.
+    """
+
+    samples: np.ndarray
+    sample_rate: int
+    name: str = "the recording"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "samples", _checked(np.asarray(self.samples), self.name))
+        if self.sample_rate <= 0:
+            raise InputError(f"{self.name} has a sample rate of {self.sample_rate} Hz; it must be positive")
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def seconds(self) -> float:
+        """The length in seconds."""
+        return len(self.samples) / self.sample_rate
+
+    def resample(self, sample_rate: int) -> AudioClip:
+        """The same sound at another rate (soxr, high quality); the clip itself where it has that rate."""
+        if sample_rate == self.sample_rate:
+            return self
+        return AudioClip(resample(self.samples, self.sample_rate, sample_rate), sample_rate, self.name)
+
+    def cut(self, start: int, end: int) -> AudioClip:
+        """The samples from `start` up to `end`; what lies outside of the clip is left out."""
+        return AudioClip(self.samples[max(start, 0) : max(end, 0)], self.sample_rate, self.name)
+
+
+def read_audio(path: str | Path) -> AudioClip:
+    """The sound of a WAV, FLAC, MP3 or OGG file, its channels mixed down, at the rate of the file.
+
+    InputError where the file is missing, empty, damaged or no sound, or holds NaN.
+    """
+    soundfile = _soundfile()
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} is no file; name a recording (WAV, FLAC, MP3 or OGG)")
+    if not path.stat().st_size:
+        raise InputError(f"{path} is empty; record it again")
+    try:
+        frames, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (soundfile.LibsndfileError, OSError, ValueError) as error:
+        reason = str(error).partition(": ")[2] or str(error)
+        raise InputError(f"{path} cannot be read as sound ({reason.rstrip('.')}); save it as WAV again") from error
+    if not len(frames):
+        raise InputError(f"{path} holds no samples; record it again")
+    return AudioClip(mix_down(frames), int(sample_rate), str(path))
+
+
+def write_wav(path: str | Path, clip: AudioClip) -> None:
+    """Write `clip` as 16-bit PCM WAV; the file appears whole or not at all. StorageError where it cannot."""
+    buffer = io.BytesIO()
+    # Scaled here by what reading divides by; libsndfile scales by 32767 and would change a copied file.
+    pcm = np.clip(np.round(clip.samples * 32768.0), -32768, 32767).astype(np.int16)
+    _soundfile().write(buffer, pcm, clip.sample_rate, format="WAV", subtype="PCM_16")
+    with atomic_path(Path(path)) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def mix_down(frames: np.ndarray) -> np.ndarray:
+    """Float32 mono of shape (n,) from frames of shape (n, channels): the mean of the channels."""
+    return frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
+
+
+def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+    """Float32 samples of shape (n,) at another rate in Hz."""
+    try:
+        import soxr
+    except ImportError as error:
+        raise MissingDependency("the package soxr", extra="speech") from error
+    return soxr.resample(samples, from_rate, to_rate)
+
+
+def _checked(samples: np.ndarray, name: str) -> np.ndarray:
+    if samples.ndim != 1:
+        raise InputError(f"{name} has the shape {samples.shape}; a clip is mono, one axis")
+    if samples.dtype.kind != "f":
+        raise InputError(f"{name} has {samples.dtype} samples; divide 16-bit samples by 32768 first")
+    samples = np.ascontiguousarray(samples, dtype=np.float32)
+    if not np.isfinite(samples).all():
+        raise InputError(f"{name} holds NaN or infinite samples; record or export it again")
+    return np.clip(samples, -1.0, 1.0) if samples.size and np.abs(samples).max() > 1.0 else samples
+
+
+def _soundfile() -> ModuleType:
+    try:
+        import soundfile
+    except ImportError as error:
+        raise MissingDependency("the package soundfile", extra="speech") from error
+    except OSError as error:
+        raise MissingDependency("libsndfile", system="libsndfile1") from error
+    return soundfile

@@ -1,0 +1,36 @@
+"""Speech for tests, spoken once a session by the embedded Piper voice."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from emolib.models import piper_voice
+from emolib.speech import AudioClip
+
+SENTENCE = "The old boat came home before the storm."
+
+
+@lru_cache(maxsize=1)
+def _voice():
+    from piper import PiperVoice
+
+    return PiperVoice.load(str(piper_voice()))
+
+
+@lru_cache(maxsize=8)
+def spoken(text: str = SENTENCE, sample_rate: int = 16_000) -> AudioClip:
+    """`text` in the embedded voice."""
+    pieces = [chunk.audio_float_array for chunk in _voice().synthesize(text)]
+    clip = AudioClip(np.concatenate(pieces), _voice().config.sample_rate, "the spoken test sentence")
+    return clip.resample(sample_rate)
+
+
+def silence(seconds: float, sample_rate: int = 16_000) -> np.ndarray:
+    return np.zeros(int(seconds * sample_rate), dtype=np.float32)
+
+
+def white_noise(seconds: float, level_dbfs: float = -40.0, sample_rate: int = 16_000, seed: int = 0) -> np.ndarray:
+    samples = np.random.default_rng(seed).standard_normal(int(seconds * sample_rate))
+    return (samples * 10 ** (level_dbfs / 20)).astype(np.float32)
