@@ -19,8 +19,9 @@ from emolib.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import DynamicCache
 
-__all__ = ["Prefix", "first_label_logits", "head", "run_prefix", "run_suffixes"]
+__all__ = ["Prefix", "first_label_logits", "head", "run_prefix", "run_suffixes", "run_suffixes_cached"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,18 @@ def run_suffixes(
     `positions` [B, S] counts from the end of the prefix (default 0, 1, 2 …). `branches` [B, S] keeps
     alternatives apart: a token sees branch 0 and its own. What stands at padding is meaningless.
     """
+    return run_suffixes_cached(model, prefix, input_ids, positions=positions, branches=branches)[0]
+
+
+def run_suffixes_cached(
+    model: Any,
+    prefix: Prefix,
+    input_ids: Tensor,
+    *,
+    positions: Tensor | None = None,
+    branches: Tensor | None = None,
+) -> tuple[Tensor, DynamicCache]:
+    """As `run_suffixes`, with the cache of all P + S positions beside it, for going on token by token."""
     import torch
     from transformers import DynamicCache
 
@@ -83,7 +96,7 @@ def run_suffixes(
         past_key_values=expanded,
         use_cache=True,
     )
-    return output.last_hidden_state
+    return output.last_hidden_state, expanded
 
 
 def head(model: Any, hidden: Tensor) -> Tensor:
