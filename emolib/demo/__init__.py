@@ -1,0 +1,7 @@
+"""The main job, end to end: from the sample corpus to a spoken answer and a report."""
+
+from __future__ import annotations
+
+from emolib.demo.steps import run_demo
+
+__all__ = ["run_demo"]

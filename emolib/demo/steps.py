@@ -1,0 +1,183 @@
+"""The steps of the demo, each a call of the library whose result stays on disk.
+
+    out/  the run folder itself (config.json, log.jsonl, adapter/, metrics.json), and beside it
+          corpus/  figures/  gguf/  question.wav  answer.wav  turn.json  report.html
+
+A step whose result is there is not run again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emolib.files import write_json
+
+__all__ = ["QUESTION", "DemoFolder", "run_demo"]
+
+#: What the embedded voice says to the finished model.
+QUESTION = "I passed my driving test this morning, on the fourth try, and I cannot stop smiling!"
+QUESTION_EMOTION = "joy"
+
+TRAIN_STEPS = 60
+QUANTISATIONS = ("q8_0",)
+
+
+@dataclass(frozen=True)
+class DemoFolder:
+    """Where each step of the demo leaves its result."""
+
+    path: Path
+
+    @property
+    def corpus(self) -> Path:
+        return self.path / "corpus"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def gguf(self) -> Path:
+        return self.path / "gguf"
+
+    @property
+    def question(self) -> Path:
+        return self.path / "question.wav"
+
+    @property
+    def answer(self) -> Path:
+        return self.path / "answer.wav"
+
+    @property
+    def turn(self) -> Path:
+        return self.path / "turn.json"
+
+    @property
+    def times(self) -> Path:
+        return self.path / "times.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def read(self, path: Path) -> Any:
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: what it does for the reader, its result on disk, and the call that makes it."""
+
+    title: str
+    result: Path
+    make: Callable[[DemoFolder], None]
+
+
+def run_demo(out: Path | str) -> Path:
+    """Run every step that is not finished yet in the folder `out`; the path of the report.
+
+    Takes a few minutes on two cores. Raises the EmolibError of the step that fails; what was
+    finished before stays and the next call goes on from there.
+    """
+    folder = DemoFolder(Path(out))
+    steps = _steps(folder)
+    times: dict[str, float] = folder.read(folder.times) if folder.times.exists() else {}
+    for number, step in enumerate(steps, start=1):
+        heading = f"[{number}/{len(steps)}] {step.title}"
+        if step.result.exists():
+            print(f"{heading}: finished before", flush=True)
+            continue
+        print(heading, flush=True)
+        started = time.monotonic()
+        step.make(folder)
+        times[step.title] = round(time.monotonic() - started, 1)
+        write_json(folder.times, times)
+    _write_report(folder)
+    print(_closing(folder, times))
+    return folder.report
+
+
+def _steps(folder: DemoFolder) -> list[Step]:
+    return [
+        Step("Clean the sample corpus", folder.corpus / "report.json", _clean),
+        Step(f"Fine-tune SmolLM2-135M with LoRA, {TRAIN_STEPS} steps", folder.path / "adapter", _train),
+        Step("Judge base model and adapter by strict exact match", folder.path / "metrics.json", _evaluate),
+        Step("Draw the curves", folder.figures / "training_loss.png", _plot),
+        Step("Export for llama.cpp", folder.gguf / "manifest.json", _export),
+        Step("Record a question with the embedded voice", folder.question, _record_question),
+        Step("Listen, understand, reply and speak", folder.turn, _talk),
+    ]
+
+
+def _clean(folder: DemoFolder) -> None:
+    from emolib.data import clean_corpus, sample_path
+
+    report = clean_corpus([sample_path("train"), sample_path("test")], folder.corpus)
+    print(report.table())
+
+
+def _train(folder: DemoFolder) -> None:
+    from emolib.finetune import TrainSettings, train
+
+    run = train(folder.corpus, folder.path, TrainSettings(max_steps=TRAIN_STEPS))
+    print(run.summary())
+
+
+def _evaluate(folder: DemoFolder) -> None:
+    from emolib.data import load_split
+    from emolib.evaluate import evaluate_run
+
+    print(evaluate_run(folder.path, load_split(folder.corpus, "test")).table())
+
+
+def _plot(folder: DemoFolder) -> None:
+    from emolib.plots import plot_run
+
+    for path in plot_run(folder.path, folder.figures):
+        print(f"  {path}")
+
+
+def _export(folder: DemoFolder) -> None:
+    from emolib.export import export_gguf
+
+    print(export_gguf(folder.path, folder.gguf, QUANTISATIONS).table())
+
+
+def _record_question(folder: DemoFolder) -> None:
+    from emolib.speech import write_wav
+    from emolib.tts import SpeechRequest, SpeechSynthesizer, running_service
+
+    with running_service() as url:
+        clip = SpeechSynthesizer(url).synthesize(SpeechRequest(QUESTION, QUESTION_EMOTION))
+    write_wav(folder.question, clip)
+    print(f"  {folder.question}: {clip.seconds:.1f} s")
+
+
+def _talk(folder: DemoFolder) -> None:
+    from emolib.dialogue import talk
+
+    turn = talk(folder.question, folder.answer, emotion_model=folder.path)
+    write_json(folder.turn, turn.as_dict())
+    print(turn.table())
+
+
+def _write_report(folder: DemoFolder) -> None:
+    from emolib.demo.page import write_report
+
+    write_report(folder)
+
+
+def _closing(folder: DemoFolder, times: dict[str, float]) -> str:
+    return f"""
+Report: {folder.report} (the steps took {sum(times.values()) / 60:.1f} minutes)
+
+Try next:
+  echo "nobody came to the station" | emolib classify --model {folder.path}
+  emolib talk --in {folder.question} --out answer.wav --model {folder.path}
+  emolib train --data your.csv --out runs/mine
+"""

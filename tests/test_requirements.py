@@ -1,0 +1,59 @@
+"""The requirement files are exact, agree with each other, and cover what pyproject.toml declares."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).parent.parent
+FILES = ("requirements-local.txt", "requirements-colab.txt", "environments/weights.txt")
+
+
+def pins(name: str) -> dict[str, str]:
+    lines = [line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines()]
+    found = {}
+    for requirement in map(Requirement, filter(None, lines)):
+        specifiers = list(requirement.specifier)
+        assert [specifier.operator for specifier in specifiers] == ["=="], f"{name}: {requirement} is not one exact pin"
+        found[_canonical(requirement.name)] = specifiers[0].version
+    return found
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_line_is_an_exact_pin(name: str) -> None:
+    assert pins(name)
+
+
+def test_colab_and_local_never_disagree() -> None:
+    local, colab = pins("requirements-local.txt"), pins("requirements-colab.txt")
+    shared = local.keys() & colab.keys()
+    assert len(shared) > 15
+    assert {name: local[name] for name in shared} == {name: colab[name] for name in shared}
+
+
+def test_colab_stays_inside_what_unsloth_accepts() -> None:
+    colab = pins("requirements-colab.txt")
+    assert Version(colab["torch"]) < Version("2.15")
+    assert Version(colab["transformers"]) <= Version("5.17.0")
+    assert Version(colab["trl"]) <= Version("1.15.0")
+    assert Version(colab["datasets"]) < Version("5")
+    assert Version(colab["peft"]) >= Version("0.18")
+
+
+def test_pins_satisfy_the_ranges_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    local = pins("requirements-local.txt")
+    extras = project["optional-dependencies"].values()
+    for requirement in map(Requirement, [*project["dependencies"], *(line for lines in extras for line in lines)]):
+        name = _canonical(requirement.name)
+        assert name in local, f"pyproject.toml declares {name}, requirements-local.txt does not pin it"
+        assert requirement.specifier.contains(local[name]), f"{requirement} does not admit the pin {local[name]}"
