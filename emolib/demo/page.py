@@ -43,7 +43,7 @@ def write_report(folder: DemoFolder) -> None:
         _figures(folder),
         _export(folder.read(folder.gguf / "manifest.json")),
         _conversation(folder, folder.read(folder.turn)),
-        _times(folder.read(folder.times)),
+        _times(folder.seconds()),
     ]
     page = (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>emolib demo</title>\n'

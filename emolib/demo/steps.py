@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emolib.errors import UsageError
 from emolib.files import write_json
 
-__all__ = ["QUESTION", "DemoFolder", "run_demo"]
+__all__ = ["QUESTION", "DemoFolder", "prepare", "run_demo"]
 
 #: What the embedded voice says to the finished model.
 QUESTION = "I passed my driving test this morning, on the fourth try, and I cannot stop smiling!"
@@ -66,28 +67,50 @@ class DemoFolder:
         return self.path / "report.html"
 
     def read(self, path: Path) -> Any:
+        """The content of one of the JSON files."""
         return json.loads(path.read_text(encoding="utf-8"))
+
+    def seconds(self) -> dict[str, float]:
+        """How long each finished step took, by its title."""
+        return self.read(self.times) if self.times.exists() else {}
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: what it does for the reader, its result on disk, and the call that makes it."""
+    """One step: its name, what it does for the reader, its result on disk, and the call that makes it."""
 
+    name: str
     title: str
     result: Path
     make: Callable[[DemoFolder], None]
 
 
 def run_demo(out: Path | str) -> Path:
-    """Run every step that is not finished yet in the folder `out`; the path of the report.
+    """Run every step that is not finished yet in the folder `out`, then write the report; its path.
 
     Takes a few minutes on two cores. Raises the EmolibError of the step that fails; what was
     finished before stays and the next call goes on from there.
     """
+    from emolib.demo.page import write_report
+
+    folder = prepare(out)
+    write_report(folder)
+    print(_closing(folder))
+    return folder.report
+
+
+def prepare(out: Path | str, until: str = "talk", train_steps: int = TRAIN_STEPS) -> DemoFolder:
+    """Run the steps up to and with the one named `until` that are not finished yet.
+
+    The names are clean, train, evaluate, plot, export, question, talk. A notebook calls this to
+    stand on the results of the ones before it, whether or not they were run.
+    """
     folder = DemoFolder(Path(out))
-    steps = _steps(folder)
-    times: dict[str, float] = folder.read(folder.times) if folder.times.exists() else {}
-    for number, step in enumerate(steps, start=1):
+    steps = _steps(folder, train_steps)
+    names = [step.name for step in steps]
+    if until not in names:
+        raise UsageError(f"the demo has no step {until!r}; its steps are {', '.join(names)}")
+    for number, step in enumerate(steps[: names.index(until) + 1], start=1):
         heading = f"[{number}/{len(steps)}] {step.title}"
         if step.result.exists():
             print(f"{heading}: finished before", flush=True)
@@ -95,22 +118,22 @@ def run_demo(out: Path | str) -> Path:
         print(heading, flush=True)
         started = time.monotonic()
         step.make(folder)
-        times[step.title] = round(time.monotonic() - started, 1)
-        write_json(folder.times, times)
-    _write_report(folder)
-    print(_closing(folder, times))
-    return folder.report
+        write_json(folder.times, {**folder.seconds(), step.title: round(time.monotonic() - started, 1)})
+    return folder
 
 
-def _steps(folder: DemoFolder) -> list[Step]:
+def _steps(folder: DemoFolder, train_steps: int) -> list[Step]:
+    def train(folder: DemoFolder) -> None:
+        _train(folder, train_steps)
+
     return [
-        Step("Clean the sample corpus", folder.corpus / "report.json", _clean),
-        Step(f"Fine-tune SmolLM2-135M with LoRA, {TRAIN_STEPS} steps", folder.path / "adapter", _train),
-        Step("Judge base model and adapter by strict exact match", folder.path / "metrics.json", _evaluate),
-        Step("Draw the curves", folder.figures / "training_loss.png", _plot),
-        Step("Export for llama.cpp", folder.gguf / "manifest.json", _export),
-        Step("Record a question with the embedded voice", folder.question, _record_question),
-        Step("Listen, understand, reply and speak", folder.turn, _talk),
+        Step("clean", "Clean the sample corpus", folder.corpus / "report.json", _clean),
+        Step("train", f"Fine-tune SmolLM2-135M with LoRA, {train_steps} steps", folder.path / "adapter", train),
+        Step("evaluate", "Judge base model and adapter by strict exact match", folder.path / "metrics.json", _evaluate),
+        Step("plot", "Draw the curves", folder.figures / "training_loss.png", _plot),
+        Step("export", "Export for llama.cpp", folder.gguf / "manifest.json", _export),
+        Step("question", "Record a question with the embedded voice", folder.question, _record_question),
+        Step("talk", "Listen, understand, reply and speak", folder.turn, _talk),
     ]
 
 
@@ -121,10 +144,10 @@ def _clean(folder: DemoFolder) -> None:
     print(report.table())
 
 
-def _train(folder: DemoFolder) -> None:
+def _train(folder: DemoFolder, steps: int) -> None:
     from emolib.finetune import TrainSettings, train
 
-    run = train(folder.corpus, folder.path, TrainSettings(max_steps=TRAIN_STEPS))
+    run = train(folder.corpus, folder.path, TrainSettings(max_steps=steps))
     print(run.summary())
 
 
@@ -166,15 +189,9 @@ def _talk(folder: DemoFolder) -> None:
     print(turn.table())
 
 
-def _write_report(folder: DemoFolder) -> None:
-    from emolib.demo.page import write_report
-
-    write_report(folder)
-
-
-def _closing(folder: DemoFolder, times: dict[str, float]) -> str:
+def _closing(folder: DemoFolder) -> str:
     return f"""
-Report: {folder.report} (the steps took {sum(times.values()) / 60:.1f} minutes)
+Report: {folder.report} (the steps took {sum(folder.seconds().values()) / 60:.1f} minutes)
 
 Try next:
   echo "nobody came to the station" | emolib classify --model {folder.path}
