@@ -131,9 +131,9 @@ def _microphone() -> str:
 
 
 def _cache() -> str:
-    from emolib.models import cache_dir
+    from emolib.models import cache_folder
 
-    folder = cache_dir()
+    folder = cache_folder()
     used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
     shown = str(folder).replace(str(Path.home()), "~", 1)
     return f"{shown}, {used / 1e6:.0f} MB"
