@@ -214,18 +214,30 @@ def _add_serve_tts(commands: Any) -> None:
     parser = _command(commands, "serve-tts", _serve_tts, "Serve speech synthesis over HTTP.")
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="port to bind (default %(default)s; 0 = a free one)")
-    parser.add_argument("--engine", default="piper", help="what speaks (default %(default)s)")
+    parser.add_argument(
+        "--engine",
+        default="auto",
+        choices=["auto", "piper", "fish", "espeak-ng"],
+        help="what speaks; fish is the server at $EMOLIB_FISH_URL (default: the best that is there)",
+    )
     parser.add_argument(
         "--api-key",
         default=os.environ.get("EMOLIB_TTS_API_KEY"),
         help="key that clients must send; needed beyond localhost (default: $EMOLIB_TTS_API_KEY)",
     )
+    parser.add_argument("--references", type=Path, help="folder for uploaded reference clips (default: in the cache)")
 
 
 def _serve_tts(options: argparse.Namespace) -> int:
     from emolib.tts import serve
 
-    serve(options.host, options.port, engine=options.engine, api_key=options.api_key)
+    serve(
+        options.host,
+        options.port,
+        engine=options.engine,
+        api_key=options.api_key,
+        references=options.references,
+    )
     return 0
 
 

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-__all__ = ["Admission", "QueueFull", "WaitedTooLong"]
+from emolib.tts.refusal import Refusal
 
-
-class QueueFull(Exception):
-    """No room to wait; `retry_after` in seconds."""
-
-    def __init__(self, retry_after: int) -> None:
-        self.retry_after = retry_after
-        super().__init__(f"the queue is full; try again in {retry_after} s")
-
-
-class WaitedTooLong(QueueFull):
-    """A slot did not come free in time."""
+__all__ = ["Admission"]
 
 
 class Admission:
@@ -27,19 +17,20 @@ class Admission:
         self._slots = slots
         self._places = places
         self._patience = patience
+        self._usual_seconds = 1.0
         self.waiting = 0
         self.running = 0
-        self._usual_seconds = 1.0
 
     async def enter(self) -> None:
-        """Wait for a slot in the order of arrival. Raises QueueFull or WaitedTooLong."""
+        """Wait for a slot in the order of arrival. Raises Refusal: 429 for a full queue, 503 after `patience`."""
         if self._free.locked() and self.waiting >= self._places:
-            raise QueueFull(self.retry_after())
+            raise Refusal(429, f"{self.waiting} requests are waiting already", retry_after=self.retry_after())
         self.waiting += 1
         try:
             await asyncio.wait_for(self._free.acquire(), self._patience)
         except TimeoutError:
-            raise WaitedTooLong(self.retry_after()) from None
+            message = f"no voice came free in {self._patience:g} s"
+            raise Refusal(503, message, retry_after=self.retry_after()) from None
         finally:
             self.waiting -= 1
         self.running += 1

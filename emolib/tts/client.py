@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
-import time
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
-from emolib.errors import InputError, MissingDependency, ServiceError
+from emolib.errors import EmolibError, ServiceError
 from emolib.speech import AudioClip
+from emolib.tts.markers import S1, TagSet
+from emolib.tts.remote_voices import RemoteVoices
 from emolib.tts.request import SpeechRequest
-from emolib.tts.sound import PcmStream
+from emolib.tts.transport import Deadline, Piece, ServiceConnection
+from emolib.tts.voiceprints import VoiceLibrary
 
-__all__ = ["SpeechSynthesizer"]
+__all__ = ["Rendering", "SpeechSynthesizer"]
 
-_CHUNK = 4096
-_RETRIED = {429, 500, 502, 503, 504}
-_LONGEST_PAUSE = 5.0
+#: Length of the silence that stands for a sentence that failed, in seconds.
+SILENCE_SECONDS = 0.3
+_SILENCE_RATE = 22_050
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A sentence as it will be heard: its sound, or a short silence and the reason in `failure`."""
+
+    clip: AudioClip
+    failure: str | None = None
 
 
 class SpeechSynthesizer:
-    """Speech over HTTP.
+    """Speech over HTTP; one object serves several threads.
 
-    `url` is the root of the service, `timeout_s` bounds the wait for a connection and between two
-    reads, `retries` counts new attempts after a refused connection, a 5xx or a cut reply, and
-    `sample_rate` (Hz) resamples every clip; without it a clip has the rate of the service.
+    `url` is the root of the service, `timeout_s` bounds the wait for an answer and between two reads,
+    `retries` counts new attempts after a failed connection, a 5xx or a cut answer. `sample_rate` (Hz)
+    resamples every clip; without it a clip has the rate of the service. `tags` are the emotion tags of a
+    Fish-Speech server (S1 or S2); our own service gets the emotion as a field. `voices` is where
+    voiceprints are looked up before the server is asked.
     """
 
     def __init__(
@@ -39,21 +51,15 @@ class SpeechSynthesizer:
         timeout_s: float = 30.0,
         retries: int = 3,
         sample_rate: int | None = None,
+        tags: TagSet = S1,
+        voices: VoiceLibrary | None = None,
     ) -> None:
-        try:
-            import requests
-        except ImportError as error:
-            raise MissingDependency("the package requests", extra="tts") from error
-        self.url = url.rstrip("/")
-        self._timeout = (min(timeout_s, 5.0), timeout_s)
-        self._retries = retries
+        self._connection = ServiceConnection(url, api_key, timeout_s=timeout_s, retries=retries)
         self._sample_rate = sample_rate
-        self._session = requests.Session()
-        # A proxy of the environment must not come between us and a service on this machine.
-        self._session.trust_env = not _is_local(self.url)
-        if api_key:
-            self._session.headers["Authorization"] = f"Bearer {api_key}"
-        self._failures = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+        self._tags = tags
+        self._voices = RemoteVoices(self._connection, voices or VoiceLibrary())
+        self._is_ours: bool | None = None
+        self.url = self._connection.url
 
     def __enter__(self) -> SpeechSynthesizer:
         return self
@@ -63,98 +69,90 @@ class SpeechSynthesizer:
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
+        self._connection.close()
 
     def health(self) -> dict[str, Any]:
         """What the service says of itself; at least `status`. Raises ServiceError."""
-        return self._with_retries(lambda: self._send("GET", "/v1/health").json())
+        return self._connection.ask("GET", "/v1/health")
 
-    def synthesize(self, request: SpeechRequest) -> AudioClip:
-        """The whole utterance as float32 mono. Raises ServiceError, and InputError for a text it refuses."""
-        return self._with_retries(lambda: _joined(list(self._pieces(request, streaming=False))))
+    def synthesize(self, request: SpeechRequest, *, deadline_s: float | None = None) -> AudioClip:
+        """The whole utterance. Raises ServiceError, UsageError for an unknown voice, InputError for a bad request."""
+        return self._synthesize(request, Deadline(deadline_s))
 
-    def stream(self, request: SpeechRequest) -> Iterator[AudioClip]:
+    def stream(self, request: SpeechRequest, *, deadline_s: float | None = None) -> Iterator[AudioClip]:
         """The utterance piece by piece as it is made; tried again only as long as no piece has come."""
-        pieces = self._with_retries(lambda: _started(self._pieces(request, streaming=True)))
-        yield from pieces
+        deadline = Deadline(deadline_s)
+        body = self._body(request, streaming=True, deadline=deadline)
 
-    def _pieces(self, request: SpeechRequest, streaming: bool) -> Iterator[AudioClip]:
-        body = {
-            "text": request.text,
-            "emotion": request.emotion,
-            "intensity": request.intensity,
-            "reference_id": request.voiceprint,
-            "format": "wav",
-            "streaming": streaming,
-        }
-        decoder = PcmStream()
-        with self._send("POST", "/v1/tts", json=body, stream=True) as response:
-            for chunk in response.iter_content(None if streaming else _CHUNK):
-                samples = decoder.push(chunk)
-                if samples.size:
-                    yield self._clip(samples, decoder.sample_rate)
-        decoder.finish()
+        def start() -> Iterator[Piece]:
+            pieces = self._connection.speak(body, deadline)
+            first = next(pieces, None)
+            if first is None:
+                raise ServiceError(f"the speech service at {self.url} sent no sound")
+            return itertools.chain([first], pieces)
 
-    def _clip(self, samples: np.ndarray, sample_rate: int) -> AudioClip:
-        clip = AudioClip(samples, sample_rate)
-        return clip if self._sample_rate in (None, sample_rate) else clip.resample(self._sample_rate)
+        pieces = self._connection.with_retries(start, deadline)
+        return self._resampled(self._connection.without_retries(pieces))
 
-    def _send(self, method: str, path: str, **options: Any) -> Any:
-        response = self._session.request(method, self.url + path, timeout=self._timeout, **options)
-        if response.status_code < 400:
-            return response
-        with response:
-            raise _refusal(response)
+    def render(self, request: SpeechRequest, deadline_s: float) -> Rendering:
+        """The utterance, or after a failure or `deadline_s` seconds a short silence, so that a dialogue goes on."""
+        deadline = Deadline(deadline_s)
+        outcome: list[Rendering] = []
 
-    def _with_retries(self, attempt: Any) -> Any:
-        for number in range(self._retries + 1):
+        def work() -> None:
             try:
-                return attempt()
-            except _TryAgain as error:
-                failure, pause = ServiceError(str(error)), error.pause
-            except _Refused:
-                raise
-            except ServiceError as error:
-                failure, pause = error, None
-            except self._failures as error:
-                failure, pause = ServiceError(f"no answer from the speech service at {self.url}: {error}"), None
-            if number < self._retries:
-                time.sleep(min(pause or 0.2 * 2**number, _LONGEST_PAUSE))
-        raise failure
+                outcome.append(Rendering(self._synthesize(request, deadline)))
+            except EmolibError as error:
+                outcome.append(Rendering(self._silence(), str(error)))
 
+        # A thread, because a server that sends a byte now and then cannot be timed out by its socket.
+        worker = threading.Thread(target=work, name="render", daemon=True)
+        worker.start()
+        worker.join(deadline_s)
+        if outcome:
+            return outcome[0]
+        deadline.abandon()
+        return Rendering(self._silence(), f"the speech service at {self.url} took over {deadline_s:g} s")
 
-class _TryAgain(Exception):
-    def __init__(self, message: str, pause: float | None) -> None:
-        self.pause = pause
-        super().__init__(message)
+    def _synthesize(self, request: SpeechRequest, deadline: Deadline) -> AudioClip:
+        body = self._body(request, streaming=False, deadline=deadline)
+        pieces = self._connection.with_retries(lambda: list(self._connection.speak(body, deadline)), deadline)
+        if not pieces:
+            raise ServiceError(f"the speech service at {self.url} sent no sound")
+        clip = AudioClip(np.concatenate([piece.samples for piece in pieces]), pieces[0].sample_rate)
+        return clip if self._sample_rate in (None, clip.sample_rate) else clip.resample(self._sample_rate)
 
+    def _body(self, request: SpeechRequest, streaming: bool, deadline: Deadline) -> dict[str, Any]:
+        ours = self._knows_emotions(deadline)
+        body: dict[str, Any] = {"text": request.text, "format": "wav", "streaming": streaming}
+        if ours:
+            body |= {"emotion": request.emotion or "neutral", "intensity": request.intensity}
+        else:
+            body["text"] = self._tags.tag(request.text, request.emotion, request.intensity)
+        if request.voiceprint:
+            body |= self._voices.fields(request.voiceprint, request.emotion, deadline)
+        return body
 
-class _Refused(ServiceError):
-    """An answer that a new attempt would not change."""
+    def _knows_emotions(self, deadline: Deadline) -> bool:
+        """Whether the server is ours, which names its engine, or Fish-Speech's own, which wants tags."""
+        if self._is_ours is None:
+            self._is_ours = "engine" in self._connection.ask("GET", "/v1/health", deadline)
+        return self._is_ours
 
+    def _resampled(self, pieces: Iterator[Piece]) -> Iterator[AudioClip]:
+        first = next(pieces)
+        rate = self._sample_rate
+        if rate in (None, first.sample_rate):
+            for piece in itertools.chain([first], pieces):
+                yield AudioClip(piece.samples, piece.sample_rate)
+            return
+        import soxr
 
-def _refusal(response: Any) -> Exception:
-    message = f"{response.request.method} {response.url} answered {response.status_code}: {response.text[:300]}"
-    if response.status_code in _RETRIED:
-        pause = response.headers.get("Retry-After", "")
-        return _TryAgain(message, float(pause) if pause.isdigit() else None)
-    return InputError(message) if response.status_code in (400, 413, 422) else _Refused(message)
+        resampler = soxr.ResampleStream(first.sample_rate, rate, 1, dtype="float32")
+        for piece in itertools.chain([first], pieces):
+            yield AudioClip(resampler.resample_chunk(piece.samples), rate)
+        yield AudioClip(resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True), rate)
 
-
-def _started(pieces: Iterator[AudioClip]) -> Iterator[AudioClip]:
-    first = next(pieces)
-    return itertools.chain([first], pieces)
-
-
-def _joined(pieces: list[AudioClip]) -> AudioClip:
-    if not pieces:
-        raise ServiceError("the speech service sent no sound")
-    return AudioClip(np.concatenate([piece.samples for piece in pieces]), pieces[0].sample_rate)
-
-
-def _is_local(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    def _silence(self) -> AudioClip:
+        rate = self._sample_rate or _SILENCE_RATE
+        return AudioClip(np.zeros(round(SILENCE_SECONDS * rate), dtype=np.float32), rate)

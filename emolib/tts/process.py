@@ -20,7 +20,7 @@ _RESTARTS = 3
 
 
 @contextlib.contextmanager
-def running_service(engine: str = "piper", *, startup_s: float = 60.0) -> Iterator[str]:
+def running_service(engine: str = "auto", *, startup_s: float = 60.0) -> Iterator[str]:
     """The URL of our service in a child process, on a free port of localhost.
 
     The child is stopped when the block is left, also by an error or Ctrl-C, and ends by itself when
@@ -38,7 +38,7 @@ def running_service(engine: str = "piper", *, startup_s: float = 60.0) -> Iterat
 class ServiceProcess:
     """A speech service that this process owns."""
 
-    def __init__(self, engine: str = "piper", *, startup_s: float = 60.0) -> None:
+    def __init__(self, engine: str = "auto", *, startup_s: float = 60.0) -> None:
         self._engine = engine
         self._startup_s = startup_s
         self._child: subprocess.Popen[bytes] | None = None

@@ -10,25 +10,20 @@ import binascii
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from emolib.emotions import EMOTIONS
+from emolib.tts.refusal import Refusal
 from emolib.tts.request import MAX_INTENSITY
 
-__all__ = ["BodyError", "ReferenceAudio", "SpeechBody", "parse_body"]
+__all__ = ["ReferenceAudio", "SpeechBody", "parse_fields", "parse_speech"]
 
 #: Fish-Speech decodes base64 only in strings longer than this.
 _SHORTEST_BASE64 = 255
 
+_SAMPLING = {"chunk_length", "seed", "normalize", "max_new_tokens", "top_p", "repetition_penalty", "temperature"}
+
 Emotion = Literal[("neutral", *EMOTIONS)]
-
-
-class BodyError(ValueError):
-    """A body that is not of the stated content type."""
-
-    def __init__(self, status: int, message: str) -> None:
-        self.status = status
-        super().__init__(message)
 
 
 class ReferenceAudio(BaseModel):
@@ -56,7 +51,7 @@ class SpeechBody(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     text: str
-    chunk_length: int = Field(200, ge=100, le=1000)
+    chunk_length: int = Field(200, ge=0, le=1000)
     format: Literal["wav", "pcm", "mp3", "opus"] = "wav"
     references: list[ReferenceAudio] = Field(default_factory=list, max_length=16)
     reference_id: str | None = None
@@ -74,21 +69,38 @@ class SpeechBody(BaseModel):
 
     def sampling(self) -> dict[str, Any]:
         """The fields that only Fish-Speech's own engine uses."""
-        names = ("chunk_length", "seed", "normalize", "max_new_tokens", "top_p", "repetition_penalty", "temperature")
-        return {name: getattr(self, name) for name in names}
+        return self.model_dump(include=_SAMPLING)
 
 
-def parse_body(raw: bytes, content_type: str) -> dict[str, Any]:
-    """The fields of a JSON or msgpack body. Raises BodyError: 415 for another type, 400 for malformed bytes."""
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == "application/json":
+def parse_speech(raw: bytes, content_type: str, text_characters: int) -> SpeechBody:
+    """The checked body of `/v1/tts`.
+
+    Raises Refusal: 415 for another content type, 400 for malformed bytes, 422 with the list of bad
+    fields, among them a text that is empty or over `text_characters`.
+    """
+    try:
+        body = SpeechBody.model_validate(parse_fields(raw, content_type))
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        raise _bad_fields([{**entry, "loc": list(entry["loc"])} for entry in found]) from error
+    if not body.text.strip():
+        raise _bad_fields([{"loc": ["text"], "msg": "the text is empty", "type": "value_error"}])
+    if len(body.text) > text_characters:
+        message = f"the text has {len(body.text)} characters and the limit is {text_characters}; split it"
+        raise _bad_fields([{"loc": ["text"], "msg": message, "type": "string_too_long"}])
+    return body
+
+
+def parse_fields(raw: bytes, content_type: str) -> dict[str, Any]:
+    """The fields of a JSON or msgpack body. Raises Refusal: 415 for another type, 400 for malformed bytes."""
+    if content_type == "application/json":
         fields = _parse_json(raw)
-    elif kind == "application/msgpack":
+    elif content_type == "application/msgpack":
         fields = _parse_msgpack(raw)
     else:
-        raise BodyError(415, f"content type {kind or 'missing'!r}; send application/json or application/msgpack")
+        raise Refusal(415, f"content type {content_type or 'missing'!r}; send application/json or application/msgpack")
     if not isinstance(fields, dict):
-        raise BodyError(400, f"the body is a {type(fields).__name__} and not a map of fields")
+        raise Refusal(400, f"the body is a {type(fields).__name__} and not a map of fields")
     return fields
 
 
@@ -96,7 +108,7 @@ def _parse_json(raw: bytes) -> Any:
     try:
         return json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise BodyError(400, f"the body is not JSON: {error}") from error
+        raise Refusal(400, f"the body is not JSON: {error}") from error
 
 
 def _parse_msgpack(raw: bytes) -> Any:
@@ -105,4 +117,9 @@ def _parse_msgpack(raw: bytes) -> Any:
     try:
         return msgpack.unpackb(raw, raw=False, strict_map_key=True)
     except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
-        raise BodyError(400, f"the body is not msgpack: {error or type(error).__name__}") from error
+        raise Refusal(400, f"the body is not msgpack: {error or type(error).__name__}") from error
+
+
+def _bad_fields(errors: list[dict[str, Any]]) -> Refusal:
+    summary = "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in errors[:5])
+    return Refusal(422, summary, errors=errors)

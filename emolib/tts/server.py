@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 from emolib.errors import MissingDependency, ServiceError, UsageError
 
-__all__ = ["is_loopback", "serve"]
+__all__ = ["serve"]
 
 _GRACE_SECONDS = 3
 
@@ -17,30 +17,39 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8080,
     *,
-    engine: str = "piper",
+    engine: str = "auto",
     api_key: str | None = None,
+    references: Path | None = None,
     announce: Callable[[str], None] = print,
 ) -> None:
     """Serve speech until SIGINT or SIGTERM.
 
-    `port` 0 takes a free one; `announce` is called with the URL once requests are accepted. Raises
-    UsageError for an address that others can reach without an `api_key`, and ServiceError for one
-    that cannot be bound.
+    `port` 0 takes a free one, `references` is the folder for uploaded clips (default: in emolib's
+    cache), `announce` is called with the URL once requests are accepted. Raises UsageError for an
+    address that others can reach without an `api_key`, and ServiceError for one that cannot be bound.
     """
-    if not api_key and not is_loopback(host):
-        raise UsageError(f"{host} can be reached by others; serve there only with a key (--api-key)")
     try:
         import uvicorn
 
+        from emolib.tts.engines import load_engine
+        from emolib.tts.guards import is_loopback
+        from emolib.tts.references import ReferenceStore
         from emolib.tts.service import create_app
     except ImportError as error:
         raise MissingDependency(f"the package {error.name}", extra="tts") from error
-    from emolib.tts.engines import load_engine
+    from emolib.models import cache_folder
 
+    if not api_key and not is_loopback(host):
+        raise UsageError(f"{host} can be reached by others; serve there only with a key (--api-key)")
     listener = _bind(host, port)
     voice = load_engine(engine)
-    app = create_app(voice, api_key=api_key)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_GRACE_SECONDS, ws="none")
+    store = ReferenceStore(references or cache_folder() / "references")
+    config = uvicorn.Config(
+        create_app(voice, store, api_key=api_key),
+        log_level="warning",
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        ws="none",
+    )
     # From here on connections are queued by the kernel, so the URL is good before uvicorn runs.
     listener.listen(128)
     announce(_url(listener))
@@ -48,14 +57,6 @@ def serve(
         uvicorn.Server(config).run(sockets=[listener])
     finally:
         voice.close()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address or name reaches this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _bind(host: str, port: int) -> socket.socket:

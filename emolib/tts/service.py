@@ -4,107 +4,118 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import numpy as np
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
-from emolib.tts.admission import Admission, QueueFull, WaitedTooLong
-from emolib.tts.engines import Engine, EngineError, Reference, Utterance
-from emolib.tts.protocol import BodyError, SpeechBody, parse_body
+from emolib.errors import EmolibError
+from emolib.tts.bodies import content_type, read_body
+from emolib.tts.engines import Engine, Reference, Utterance
+from emolib.tts.guards import KeyGuard, OriginGuard, SlowClientGuard, refuse
+from emolib.tts.markers import read_tags
+from emolib.tts.metrics import CONTENT_TYPE
+from emolib.tts.protocol import SpeechBody, parse_speech
+from emolib.tts.reference_routes import add_reference_routes
+from emolib.tts.references import ReferenceStore
+from emolib.tts.refusal import Refusal
 from emolib.tts.sound import CONTENT_TYPES, encode, to_pcm16, wav_header
-from emolib.tts.synthesis import Synthesis
+from emolib.tts.speaker import ServiceLimits, Speaker
+from emolib.tts.text import speakable
 
-__all__ = ["ServiceLimits", "create_app"]
-
-
-@dataclass(frozen=True)
-class ServiceLimits:
-    """What the service takes on at once."""
-
-    text_characters: int = 5000
-    body_bytes: int = 32 * 1024 * 1024
-    #: Utterances synthesised at once.
-    slots: int = 1
-    #: Requests that wait for a slot, and how long each does, in seconds.
-    places: int = 16
-    patience: float = 30.0
-    #: Longest silence of the engine in the middle of an utterance, in seconds.
-    engine_silence: float = 60.0
+__all__ = ["create_app"]
 
 
-def create_app(engine: Engine, limits: ServiceLimits | None = None, api_key: str | None = None) -> FastAPI:
+def create_app(
+    engine: Engine, store: ReferenceStore, limits: ServiceLimits | None = None, api_key: str | None = None
+) -> FastAPI:
     """The service over `engine`; with `api_key` every route wants `Authorization: Bearer KEY`."""
     limits = limits or ServiceLimits()
-    app = FastAPI(title="emolib speech", version="1")
-    room = Admission(limits.slots, limits.places, limits.patience)
-    app.state.room = room
+    speaker = Speaker(engine, limits)
+    app = FastAPI(title="emolib speech", version="1", description="Speech synthesis by Fish-Speech's protocol.")
+    app.add_middleware(SlowClientGuard, patience=limits.client_silence)
     if api_key:
-        app.middleware("http")(_key_check(api_key))
-    app.exception_handler(BodyError)(_refuse_body)
-    app.exception_handler(QueueFull)(_refuse_for_now)
-    app.exception_handler(EngineError)(_engine_failed)
-    _add_health(app, engine, room)
-    _add_speech(app, engine, room, limits)
+        app.add_middleware(KeyGuard, api_key=api_key)
+    app.add_middleware(OriginGuard)
+    app.exception_handler(Refusal)(_refused)
+    app.exception_handler(EmolibError)(_failed)
+    app.exception_handler(ClientDisconnect)(_gone)
+    _add_state_routes(app, speaker)
+    _add_speech_route(app, speaker, store, limits)
+    add_reference_routes(app, store, limits.body_bytes)
     return app
 
 
-def _add_health(app: FastAPI, engine: Engine, room: Admission) -> None:
-    @app.api_route("/v1/health", methods=["GET", "POST"])
-    async def health() -> dict[str, Any]:
-        return {
-            "status": "ok",
-            "engine": engine.name,
-            "sample_rate": engine.sample_rate,
-            "clones_voices": engine.clones_voices,
-            "waiting": room.waiting,
-            "running": room.running,
+def _add_state_routes(app: FastAPI, speaker: Speaker) -> None:
+    @app.get("/v1/health")
+    @app.post("/v1/health")
+    async def health() -> JSONResponse:
+        """Whether the service speaks; 503 once its engine hangs."""
+        state = {
+            "status": "stuck" if speaker.stuck else "ok",
+            "engine": speaker.engine.name,
+            "sample_rate": speaker.engine.sample_rate,
+            "clones_voices": speaker.engine.clones_voices,
+            "waiting": speaker.room.waiting,
+            "running": speaker.room.running,
+            "real_time_factor": round(speaker.metrics.real_time_factor, 4),
         }
+        return JSONResponse(state, 503 if speaker.stuck else 200)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Counters in Prometheus' text format."""
+        return Response(speaker.metrics.text(), media_type=CONTENT_TYPE)
 
 
-def _add_speech(app: FastAPI, engine: Engine, room: Admission, limits: ServiceLimits) -> None:
+def _add_speech_route(app: FastAPI, speaker: Speaker, store: ReferenceStore, limits: ServiceLimits) -> None:
     @app.post("/v1/tts", openapi_extra=_body_schema(), response_class=Response)
     async def speak(request: Request) -> Response:
-        raw = await read_body(request, limits.body_bytes)
-        body = _checked(parse_body(raw, request.headers.get("content-type", "")), limits)
-        pieces = await _until_gone(request, _first_piece(engine, _utterance(body), room, limits))
-        media_type = CONTENT_TYPES[body.format]
-        if body.streaming:
-            return StreamingResponse(_stream(pieces, engine.sample_rate), media_type=media_type)
-        samples = await _until_gone(request, _gather(pieces))
-        sound = await asyncio.to_thread(encode, samples, engine.sample_rate, body.format)
-        return Response(sound, media_type=media_type)
+        """Speak a text; with `streaming` a WAV of unknown length, sentence by sentence."""
+        try:
+            raw = await read_body(request, limits.body_bytes)
+            body = parse_speech(raw, content_type(request), limits.text_characters)
+            if body.streaming and body.format != "wav":
+                raise Refusal(400, "only wav can be streamed; ask for the format wav, or without streaming")
+            utterance = _utterance(body, speaker.engine, store)
+            response = await _until_gone(request, _answer(body, utterance, speaker))
+        except Refusal as refusal:
+            speaker.metrics.answered(refusal.status)
+            raise
+        speaker.metrics.answered(response.status_code)
+        return response
 
 
-async def _first_piece(
-    engine: Engine, utterance: Utterance, room: Admission, limits: ServiceLimits
-) -> AsyncIterator[np.ndarray]:
-    """Start an utterance and wait for its first piece, so that a failure before it still has a status code."""
-    await room.enter()
-    synthesis = Synthesis(engine, utterance, room.leave)
-    pieces = synthesis.pieces(limits.engine_silence)
-    try:
-        first = await anext(pieces, None)
-    except asyncio.CancelledError:
-        synthesis.stop()
-        raise
-    return _again(first, pieces, engine.sample_rate)
+def _utterance(body: SpeechBody, engine: Engine, store: ReferenceStore) -> Utterance:
+    clips = [Reference(clip.audio, clip.text) for clip in body.references]
+    if body.reference_id:
+        clips.append(store.get(body.reference_id))
+    text, emotion, intensity = body.text, body.emotion, body.intensity
+    if not engine.reads_tags:
+        tagged = read_tags(text)
+        text = speakable(tagged.text)
+        if emotion is None:
+            emotion, intensity = tagged.emotion, tagged.intensity
+    return Utterance(
+        text=text,
+        emotion=None if emotion == "neutral" else emotion,
+        intensity=intensity,
+        references=tuple(clips),
+        sampling=body.sampling(),
+    )
 
 
-async def _again(
-    first: np.ndarray | None, rest: AsyncIterator[np.ndarray], sample_rate: int
-) -> AsyncIterator[np.ndarray]:
-    # A text without a speakable character (an emoji) is a short silence and not an error.
-    yield np.zeros(sample_rate // 10, dtype=np.float32) if first is None else first
-    async with contextlib.aclosing(rest):
-        async for piece in rest:
-            yield piece
+async def _answer(body: SpeechBody, utterance: Utterance, speaker: Speaker) -> Response:
+    pieces = await speaker.speak(utterance)
+    media_type = CONTENT_TYPES[body.format]
+    sample_rate = speaker.engine.sample_rate
+    if body.streaming:
+        return StreamingResponse(_stream(pieces, sample_rate), media_type=media_type)
+    samples = await _gather(pieces)
+    return Response(await asyncio.to_thread(encode, samples, sample_rate, body.format), media_type=media_type)
 
 
 async def _stream(pieces: AsyncIterator[np.ndarray], sample_rate: int) -> AsyncIterator[bytes]:
@@ -119,8 +130,8 @@ async def _gather(pieces: AsyncIterator[np.ndarray]) -> np.ndarray:
         return np.concatenate([piece async for piece in pieces])
 
 
-async def _until_gone(request: Request, work: Awaitable[Any]) -> Any:
-    """The result of `work`, which is cancelled as soon as the client goes away."""
+async def _until_gone(request: Request, work: Awaitable[Response]) -> Response:
+    """The result of `work`, which is cancelled as soon as the client goes away. Raises ClientDisconnect."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(request))
     try:
@@ -130,8 +141,7 @@ async def _until_gone(request: Request, work: Awaitable[Any]) -> Any:
         return task.result()
     finally:
         gone.cancel()
-        if not task.done():
-            task.cancel()
+        task.cancel()
 
 
 async def _disconnected(request: Request) -> None:
@@ -139,75 +149,20 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises BodyError 413 as soon as more than `limit` bytes are announced or arrive."""
-    announced = request.headers.get("content-length", "0")
-    parts: list[bytes] = []
-    size = int(announced) if announced.isdigit() else 0
-    if size <= limit:
-        size = 0
-        async for part in request.stream():
-            size += len(part)
-            if size > limit:
-                break
-            parts.append(part)
-    if size > limit:
-        raise BodyError(413, f"the body has over {limit} bytes; send less")
-    return b"".join(parts)
+async def _refused(_: Request, refusal: Refusal) -> JSONResponse:
+    return refuse(refusal)
 
 
-def _checked(fields: dict[str, Any], limits: ServiceLimits) -> SpeechBody:
-    try:
-        body = SpeechBody.model_validate(fields)
-    except ValidationError as error:
-        raise HTTPException(422, error.errors(include_url=False, include_input=False, include_context=False)) from error
-    if not body.text.strip():
-        raise HTTPException(422, [{"loc": ["text"], "msg": "the text is empty", "type": "value_error"}])
-    if len(body.text) > limits.text_characters:
-        message = f"the text has {len(body.text)} characters and the limit is {limits.text_characters}; split it"
-        raise HTTPException(422, [{"loc": ["text"], "msg": message, "type": "string_too_long"}])
-    return body
+async def _failed(_: Request, error: EmolibError) -> JSONResponse:
+    return refuse(Refusal(500, str(error)))
 
 
-def _utterance(body: SpeechBody) -> Utterance:
-    return Utterance(
-        text=body.text,
-        emotion=None if body.emotion == "neutral" else body.emotion,
-        intensity=body.intensity,
-        references=tuple(Reference(clip.audio, clip.text) for clip in body.references),
-        reference_id=body.reference_id,
-        sampling=body.sampling(),
-    )
-
-
-def _key_check(api_key: str) -> Callable[..., Awaitable[Response]]:
-    expected = f"Bearer {api_key}".encode()
-
-    async def check(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        given = request.headers.get("authorization", "").encode()
-        if hmac.compare_digest(given, expected):
-            return await call_next(request)
-        headers = {"WWW-Authenticate": "Bearer"}
-        return JSONResponse({"detail": "missing or wrong key: send Authorization: Bearer KEY"}, 401, headers)
-
-    return check
-
-
-async def _refuse_body(_: Request, error: BodyError) -> JSONResponse:
-    # What is left of the body is not read, so the connection cannot be used again.
-    headers = {"Connection": "close"} if error.status == 413 else None
-    return JSONResponse({"detail": str(error)}, error.status, headers)
-
-
-async def _refuse_for_now(_: Request, error: QueueFull) -> JSONResponse:
-    status = 503 if isinstance(error, WaitedTooLong) else 429
-    return JSONResponse({"detail": str(error)}, status, {"Retry-After": str(error.retry_after)})
-
-
-async def _engine_failed(_: Request, error: EngineError) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, 500)
+async def _gone(_: Request, __: ClientDisconnect) -> Response:
+    # Nobody reads it; 499 is the customary mark for a client that closed its request.
+    return Response(status_code=499)
 
 
 def _body_schema() -> dict[str, Any]:
-    schema = SpeechBody.model_json_schema(ref_template="#/components/schemas/{model}")
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    schema = SpeechBody.model_json_schema()
+    content = {kind: {"schema": schema} for kind in ("application/json", "application/msgpack")}
+    return {"requestBody": {"required": True, "content": content}}

@@ -28,15 +28,13 @@ class Reference:
 class Utterance:
     """What an engine is asked to say.
 
-    `text` is checked and free of tags; `reference_id` names a voice on the engine's own server,
-    `references` are given inline; `sampling` holds Fish-Speech's sampling fields.
+    `text` is bounded and not empty; `sampling` holds Fish-Speech's sampling fields.
     """
 
     text: str
     emotion: str | None = None
     intensity: float = 1.0
     references: tuple[Reference, ...] = ()
-    reference_id: str | None = None
     sampling: dict[str, Any] = field(default_factory=dict)
 
 
@@ -47,6 +45,8 @@ class Engine(Protocol):
     sample_rate: int
     #: Whether reference clips change the voice.
     clones_voices: bool
+    #: Whether tags in the text, such as (angry), are directions to it; else they are taken out before.
+    reads_tags: bool
 
     def synthesize(self, utterance: Utterance, stop: threading.Event) -> Iterator[np.ndarray]:
         """Yield float32 mono pieces as they are ready, and end early once `stop` is set. Raises EngineError."""

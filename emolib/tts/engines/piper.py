@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +11,10 @@ import numpy as np
 
 from emolib.errors import MissingDependency
 from emolib.tts.engines.base import Utterance
-from emolib.tts.prosody import Prosody, prosody_for
+from emolib.tts.engines.shaping import level, pitch_ratio, shift_pitch
+from emolib.tts.prosody import prosody_for
 
-__all__ = ["PiperEngine", "shape"]
-
-#: Loudness of the neutral voice, as the root mean square of a sentence in dB of full scale.
-NEUTRAL_LOUDNESS = -22.0
-_PEAK = 0.97
+__all__ = ["PiperEngine"]
 
 
 class PiperEngine:
@@ -24,6 +22,7 @@ class PiperEngine:
 
     name = "piper"
     clones_voices = False
+    reads_tags = False
 
     def __init__(self, voice: Path, threads: int = 2) -> None:
         try:
@@ -31,8 +30,6 @@ class PiperEngine:
             from piper import PiperConfig, PiperVoice, SynthesisConfig
         except ImportError as error:
             raise MissingDependency(f"the package {error.name}", extra="tts") from error
-        import json
-
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         # Spinning worker threads would take the second core from the language model of a dialogue.
@@ -51,10 +48,9 @@ class PiperEngine:
     def synthesize(self, utterance: Utterance, stop: threading.Event) -> Iterator[np.ndarray]:
         """A piece a sentence, with the pause that follows it inside the text."""
         prosody = prosody_for(utterance.emotion, utterance.intensity)
-        ratio = 2.0 ** (prosody.pitch / 12.0)
         settings = self._settings(
-            # Resampling by `ratio` shortens the sound again by as much as it is stretched here.
-            length_scale=self._voice.config.length_scale * ratio / prosody.rate,
+            # Shifting the pitch shortens the sound again by as much as it is stretched here.
+            length_scale=self._voice.config.length_scale * pitch_ratio(prosody) / prosody.rate,
             noise_scale=prosody.variation,
             noise_w_scale=prosody.timing,
             normalize_audio=False,
@@ -69,27 +65,7 @@ class PiperEngine:
                 yield np.zeros(round(prosody.pause * self.sample_rate), dtype=np.float32)
             audio = self._voice.phoneme_ids_to_audio(self._voice.phonemes_to_ids(phonemes), settings)
             spoken = True
-            yield shape(np.atleast_1d(audio), self.sample_rate, prosody)
+            yield level(shift_pitch(np.atleast_1d(audio), self.sample_rate, prosody), prosody)
 
     def close(self) -> None:
         """Nothing outlives the process."""
-
-
-def shape(samples: np.ndarray, sample_rate: int, prosody: Prosody) -> np.ndarray:
-    """Raise or lower the pitch by resampling and set the loudness.
-
-    `samples` is float mono of any scale, already stretched by the pitch ratio; the result is
-    float32 mono with its peak below full scale.
-    """
-    import soxr
-
-    ratio = 2.0 ** (prosody.pitch / 12.0)
-    samples = np.asarray(samples, dtype=np.float32)
-    if abs(ratio - 1.0) > 1e-4:
-        samples = soxr.resample(samples, sample_rate * ratio, sample_rate)
-    loudness = float(np.sqrt(np.mean(np.square(samples)))) if samples.size else 0.0
-    if loudness < 1e-8:
-        return samples
-    samples = samples * np.float32(10.0 ** ((NEUTRAL_LOUDNESS + prosody.gain) / 20.0) / loudness)
-    peak = float(np.max(np.abs(samples)))
-    return samples * np.float32(_PEAK / peak) if peak > _PEAK else samples

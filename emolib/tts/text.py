@@ -1,0 +1,29 @@
+"""Text as it is spoken: what no voice can say taken out, sentences told apart."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+__all__ = ["sentences", "speakable"]
+
+_MARKUP = re.compile(r"[*_`#~|<>]+")
+_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])[”’」』）]*\s*")
+
+
+def speakable(text: str) -> str:
+    """`text` without control characters, emoji and markup, white space collapsed; empty where nothing is left."""
+    kept = (character if _has_sound(character) else " " for character in unicodedata.normalize("NFC", text))
+    plain = " ".join(_MARKUP.sub(" ", "".join(kept)).split())
+    return plain if any(character.isalnum() for character in plain) else ""
+
+
+def _has_sound(character: str) -> bool:
+    """True for letters, digits, punctuation, currency and mathematical signs; not for emoji and controls."""
+    category = unicodedata.category(character)
+    return (category[0] in "LMNPZ" and character not in "\ufe0e\ufe0f\u20e3") or category in ("Sc", "Sm")
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of `text`, with their punctuation; abbreviations may cut too early, which costs a pause."""
+    return [part.strip() for part in _END.split(text) if part and part.strip()]
