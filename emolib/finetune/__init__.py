@@ -9,7 +9,11 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "PRESETS": "emolib.finetune.settings",
     "RunFolder": "emolib.finetune.run_folder",
+    "TrainSettings": "emolib.finetune.settings",
+    "preset": "emolib.finetune.settings",
+    "train": "emolib.finetune.trainer",
 }
 
 __all__ = [*sorted(_HOME)]

@@ -1,0 +1,74 @@
+"""The base model as it is trained on, and the LoRA adapter on top of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emolib.errors import MissingDependency, ModelError
+from emolib.finetune.precision import Precision
+from emolib.finetune.settings import TrainSettings
+
+__all__ = ["add_adapter", "load_trainable_base"]
+
+
+def load_trainable_base(settings: TrainSettings, precision: Precision) -> tuple[Any, Any]:
+    """The base model and its tokenizer, in 4 bits where the settings say so and a GPU is there."""
+    from emolib.models import load_base
+
+    if settings.load_in_4bit:
+        return _load_in_4bit(settings, precision)
+    import torch
+
+    # On a CPU mixed precision is autocast over float32 weights: bfloat16 weights would lose small updates.
+    dtype = precision.torch_dtype if torch.cuda.is_available() else torch.float32
+    return load_base(settings.base_model, dtype=dtype)
+
+
+def _load_in_4bit(settings: TrainSettings, precision: Precision) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    from emolib.models import load_tokenizer, model_folder, resolve_base
+
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError:
+        raise MissingDependency("bitsandbytes (for 4-bit weights)") from None
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=precision.torch_dtype,
+    )
+    folder = model_folder(resolve_base(settings.base_model))
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, quantization_config=quantization, dtype=precision.torch_dtype, device_map={"": 0}
+    )
+    return model, load_tokenizer(settings.base_model)
+
+
+def add_adapter(base: Any, settings: TrainSettings, base_name: str) -> Any:
+    """A PEFT model: `base` frozen, with a fresh LoRA adapter drawn from the seed.
+
+    `base_name` is what the adapter records as its base, in place of a folder of this machine.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(settings.seed)
+    config = LoraConfig(
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=list(settings.target_modules),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    base.requires_grad_(False)
+    try:
+        model = get_peft_model(base, config)
+    except ValueError as error:
+        raise ModelError(
+            f"{base_name} has no modules named {', '.join(settings.target_modules)} to adapt ({error})"
+        ) from error
+    model.peft_config["default"].base_model_name_or_path = base_name
+    return model

@@ -1,0 +1,370 @@
+"""The training loop: transformers' Trainer with our loss, order, evaluation, checkpoints and guards."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from transformers import TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from emolib.errors import EmolibError, ModelError
+from emolib.files import write_json
+from emolib.finetune.batches import PromptEncoder, collate, end_token_id
+from emolib.finetune.checkpoints import load_adapter_weights, mark_complete, write_adapter
+from emolib.finetune.objective import PromptLoss, evaluate_held_out, verify
+from emolib.finetune.precision import Precision, choose_precision
+from emolib.finetune.run_folder import RunFolder
+from emolib.finetune.sampling import Examples, LengthBuckets
+from emolib.finetune.settings import TrainSettings
+from emolib.finetune.tracking import LogFile, NoTracker, Progress, Tracker, make_tracker
+from emolib.prompts import get_prompt
+
+if TYPE_CHECKING:
+    from emolib.finetune.trainer import TrainingData
+
+__all__ = ["DivergedError", "Loop", "is_out_of_memory"]
+
+_log = logging.getLogger(__name__)
+
+#: Examples of the first batch with which the shared prefix is held against whole prompts.
+_VERIFIED_EXAMPLES = 4
+
+
+class DivergedError(EmolibError):
+    """The loss or the gradient is no longer a number."""
+
+
+@dataclass
+class Loop:
+    """One training: the model with its adapter, what it learns from, and where it writes."""
+
+    run_folder: RunFolder
+    settings: TrainSettings
+    data: TrainingData
+    config: dict[str, Any]
+    model: Any
+    pad_id: int
+    encoder: PromptEncoder
+    precision: Precision
+    initial: dict[str, torch.Tensor]
+
+    @classmethod
+    def prepare(
+        cls, run_folder: RunFolder, settings: TrainSettings, data: TrainingData, config: dict[str, Any]
+    ) -> Loop:
+        """Load the base model and put a fresh adapter on it, by the seed."""
+        from emolib.finetune.adapters import add_adapter, load_trainable_base
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        precision = choose_precision(settings.dtype, "cuda" if settings.load_in_4bit else device)
+        base, tokenizer = load_trainable_base(settings, precision)
+        encoder = PromptEncoder(
+            tokenizer, get_prompt(settings.prompt), end_id=end_token_id(base, tokenizer), max_length=settings.max_length
+        )
+        model = add_adapter(base, settings, config["base_model"]["name"])
+        trainable = {name: p.detach().cpu().clone() for name, p in model.named_parameters() if p.requires_grad}
+        config = {
+            **config,
+            "precision": {"dtype": precision.dtype, "reason": precision.reason},
+            "parameters": {
+                "trainable": sum(tensor.numel() for tensor in trainable.values()),
+                "base": sum(p.numel() for p in model.parameters()) - sum(t.numel() for t in trainable.values()),
+            },
+        }
+        pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else encoder.end_id
+        return cls(run_folder, settings, data, config, model, pad_id, encoder, precision, trainable)
+
+    @property
+    def is_main_process(self) -> bool:
+        """True on the one process that writes files."""
+        from accelerate import PartialState
+
+        return PartialState().is_main_process
+
+    def with_settings(self, settings: TrainSettings) -> Loop:
+        """The same training from its start under `settings`."""
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                if name in self.initial:
+                    parameter.copy_(self.initial[name])
+                    parameter.grad = None
+        return replace(self, settings=settings)
+
+    def run(self, checkpoint: Path | None) -> None:
+        """Train from `checkpoint`, or from the start, to the end."""
+        transformers.set_seed(self.settings.seed)
+        with _quiet_libraries():
+            loss = PromptLoss(
+                self.model,
+                self.encoder.prefix_ids,
+                loss_on=self.settings.loss_on,
+                shared=self.settings.engine in ("auto", "prefix") and self.settings.lora_dropout == 0,
+            )
+            trainer = _Trainer(self, loss)
+            if loss.shared:
+                loss.shared = self._shared_prefix_holds(trainer)
+            self._record_engine(loss.shared)
+            with _stop_signals() as stop:
+                trainer.train_until(stop, checkpoint)
+        if stop.is_set():
+            raise KeyboardInterrupt
+
+    def _record_engine(self, shared: bool) -> None:
+        self.config["engine"] = "prefix" if shared else "plain"
+        self.config["micro_batch"] = [self.settings.batch_size, self.settings.accumulation_steps]
+        if self.is_main_process:
+            write_json(self.run_folder.config_path, self.config)
+
+    def _shared_prefix_holds(self, trainer: _Trainer) -> bool:
+        """Whether the shared prefix gives this model's own loss and gradient; says so where it does not."""
+        count = min(_VERIFIED_EXAMPLES, len(trainer.train_dataset))
+        examples = [trainer.train_dataset[index] for _, index in zip(range(count), trainer.sampler, strict=False)]
+        batch = {name: t.to(trainer.args.device) for name, t in collate(examples, pad_id=self.pad_id).items()}
+        try:
+            with trainer.accelerator.autocast():
+                result = verify(
+                    self.model,
+                    self.encoder.prefix_ids,
+                    batch,
+                    loss_on=self.settings.loss_on,
+                    dtype=self.precision.dtype,
+                )
+        except ModelError as error:
+            _log.warning("%s: training goes on with whole prompts", error)
+            return False
+        self.config["verification"] = {
+            "loss_error": result.loss_error,
+            "gradient_error": result.gradient_error,
+            "tolerance": result.tolerance,
+        }
+        if not result.passed:
+            _log.warning(
+                "the shared prefix does not fit this model (relative error of the loss %.1e, of the gradient %.1e,"
+                " allowed %.0e): training goes on with whole prompts",
+                result.loss_error,
+                result.gradient_error,
+                result.tolerance,
+            )
+        return result.passed
+
+
+class _Trainer(transformers.Trainer):
+    """transformers' Trainer over a `PromptLoss`."""
+
+    def __init__(self, loop: Loop, loss: PromptLoss) -> None:
+        self.loop = loop
+        data, settings = loop.data, loop.settings
+        examples = Examples(data.texts, data.labels, data.soft, loop.encoder, loss_on=settings.loss_on)
+        super().__init__(
+            model=loss,
+            args=_arguments(loop),
+            data_collator=lambda batch: collate(batch, pad_id=loop.pad_id),
+            train_dataset=examples,
+            eval_dataset=data.held_out_texts,
+        )
+        self.model_accepts_loss_kwargs = True
+        self.remove_callback(PrinterCallback)
+        step_examples = settings.effective_batch * self.args.world_size
+        # Characters stand for tokens: they order texts about as well and need no tokenizer.
+        self.sampler = LengthBuckets([len(text) for text in data.texts], step_examples, settings.seed)
+
+    def train_until(self, stop: threading.Event, checkpoint: Path | None) -> None:
+        """Train; `stop` ends it after the step in hand, with a checkpoint."""
+        self.add_callback(_Recorder(self, stop, fresh=checkpoint is None))
+        self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Cross-entropy and accuracy on the held-out examples."""
+        data = self.loop.data
+        with self.accelerator.autocast():
+            result = evaluate_held_out(
+                self.loop.model,
+                self.loop.encoder,
+                data.held_out_texts,
+                data.held_out_labels,
+                pad_id=self.loop.pad_id,
+            )
+        metrics = {"eval_loss": result.loss, "eval_accuracy": result.accuracy, "eval_examples": result.examples}
+        self.log(metrics)
+        return metrics
+
+    def training_step(self, *arguments: Any, **options: Any) -> torch.Tensor:
+        loss = super().training_step(*arguments, **options)
+        if not torch.isfinite(loss):
+            raise self._diverged("loss", float(loss))
+        return loss
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        norm = super()._clip_grad_norm(model)
+        # Before the optimiser's step, so that no checkpoint ever holds a weight that is no number. With
+        # float16 the gradient scaler meets infinite gradients by design, and skips their step.
+        if not self.args.fp16 and not math.isfinite(float(norm)):
+            raise self._diverged("gradient norm", float(norm))
+        return norm
+
+    def _diverged(self, what: str, value: float) -> DivergedError:
+        from emolib.finetune.checkpoints import last_checkpoint
+
+        good = last_checkpoint(self.loop.run_folder.checkpoints)
+        kept = f"the last good checkpoint is {good}" if good else "there is no checkpoint yet"
+        return DivergedError(
+            f"the {what} is {value} at step {self.state.global_step + 1}; {kept}. Lower the learning rate"
+            f" ({self.args.learning_rate:g}) and train again with --no-resume"
+        )
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthBuckets:
+        return self.sampler
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor:
+        items = sum(self.model.items(batch) for batch in batch_samples).to(device)
+        return self.accelerator.gather(items).sum() if self.args.world_size > 1 else items
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        write_adapter(self.loop.model, Path(output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load_adapter_weights(self.loop.model, Path(resume_from_checkpoint))
+
+
+class _Recorder(TrainerCallback):
+    """Writes the log, moves the bar, marks checkpoints, and listens for a stop."""
+
+    def __init__(self, trainer: _Trainer, stop: threading.Event, *, fresh: bool) -> None:
+        self._trainer = trainer
+        self._stop = stop
+        self._fresh = fresh
+        self._log: LogFile | None = None
+        self._bar: Progress | None = None
+        self._tracker: Tracker = NoTracker()
+        self._step_began = time.monotonic()
+
+    def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        if not state.is_world_process_zero:
+            return
+        loop = self._trainer.loop
+        self._log = LogFile(loop.run_folder, state.global_step)
+        self._bar = Progress(state.max_steps, state.global_step)
+        self._tracker = make_tracker(loop.run_folder, loop.settings, loop.config)
+
+    def on_epoch_begin(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        # Not left to accelerate: it does not reach a sampler through every wrapper of a batch sampler.
+        self._trainer.sampler.set_epoch(int((state.epoch or 0) + 1e-6))
+
+    def on_step_begin(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        self._step_began = time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        if self._stop.is_set():
+            control.should_save = control.should_training_stop = True
+        elif state.global_step >= state.max_steps and self._trainer.loop.data.held_out_texts:
+            control.should_evaluate = True
+
+    def on_log(self, args: TrainingArguments, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
+        if self._log is None:
+            return
+        kept = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy", "eval_examples")
+        values = {name: logs[name] for name in kept if name in logs}
+        if not values:
+            return
+        if "loss" in values:
+            examples = self._trainer.loop.settings.effective_batch * args.world_size
+            elapsed = max(time.monotonic() - self._step_began, 1e-9)
+            values["examples_per_second"] = round(examples / elapsed, 2)
+        line = self._log.write(step=state.global_step, **values)
+        self._bar.show(line)
+        self._tracker.log(line)
+
+    def on_save(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        self._trainer.accelerator.wait_for_everyone()
+        if state.is_world_process_zero:
+            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}", state.global_step)
+
+    def on_train_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        self._tracker.finish()
+
+
+def _arguments(loop: Loop) -> TrainingArguments:
+    settings, cuda = loop.settings, torch.cuda.is_available()
+    evaluates = bool(loop.data.held_out_texts)
+    return TrainingArguments(
+        output_dir=str(loop.run_folder.checkpoints),
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulation_steps,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="constant_with_warmup" if settings.schedule == "constant" else settings.schedule,
+        warmup_steps=settings.warmup_steps,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        optim=settings.optimizer if cuda else "adamw_torch",
+        max_steps=settings.max_steps,
+        num_train_epochs=settings.epochs,
+        seed=settings.seed,
+        bf16=loop.precision.dtype == "bfloat16",
+        fp16=loop.precision.dtype == "float16",
+        use_cpu=not cuda,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=settings.checkpoint_steps,
+        save_total_limit=2,
+        eval_strategy="steps" if evaluates and settings.eval_steps else "no",
+        eval_steps=settings.eval_steps or None,
+        eval_on_start=False,
+        remove_unused_columns=False,
+        dataloader_pin_memory=cuda,
+        ddp_find_unused_parameters=False,
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for CUDA's and the CPU allocator's way of saying that memory is short."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets; a second Ctrl-C interrupts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers.logging.set_verbosity(verbosity)

@@ -1,0 +1,166 @@
+"""Settings of a training run: the paper's numbers as defaults, and presets for smaller machines."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from emolib.errors import UsageError
+from emolib.prompts import get_prompt
+
+__all__ = ["PRESETS", "TrainSettings", "preset"]
+
+_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def _help(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that decides the outcome of a run, besides the data. The defaults are the paper's.
+
+    Raises UsageError for values that make no sense, before any weights are loaded.
+    """
+
+    base_model: str = _help("qwen2.5-7b", "base model: a name, a folder, or a hub id")
+    prompt: str = _help("paper", "prompt template: paper or corrected")
+    engine: str = _help("auto", "prefix, plain, unsloth; auto = prefix, or plain where prefix does not fit")
+    loss_on: str = _help("response", "response = the label only; all = the whole prompt, as the paper's curves show")
+    load_in_4bit: bool = _help(True, "hold the base weights in 4 bits (CUDA only)")
+    dtype: str = _help("auto", "float32, float16, bfloat16; auto = by the hardware")
+    lora_rank: int = _help(16, "rank of the LoRA matrices")
+    lora_alpha: int = _help(16, "LoRA scale: alpha / rank")
+    lora_dropout: float = _help(0.0, "dropout on the input of LoRA (the engine prefix needs 0)")
+    target_modules: tuple[str, ...] = _help(_PROJECTIONS, "projections that get an adapter")
+    gradient_checkpointing: bool = _help(True, "recompute activations (engines plain and unsloth)")
+    max_length: int = _help(2048, "tokens of prompt, text and label; longer texts are cut")
+    optimizer: str = _help("adamw_8bit", "adamw_8bit (CUDA) or adamw_torch")
+    learning_rate: float = _help(2e-4, "peak learning rate")
+    schedule: str = _help("linear", "learning rate after the warm-up: linear, cosine or constant")
+    warmup_steps: int = _help(40, "steps of linear warm-up")
+    weight_decay: float = _help(0.01, "weight decay of AdamW")
+    max_grad_norm: float = _help(1.0, "gradients are clipped to this norm")
+    batch_size: int = _help(2, "examples in a micro-batch")
+    accumulation_steps: int = _help(4, "micro-batches in an optimiser step")
+    epochs: float = _help(1.0, "passes over the corpus, where max_steps is -1")
+    max_steps: int = _help(-1, "optimiser steps (-1 = by epochs)")
+    seed: int = _help(3407, "seed of the adapter's start and the order of the examples")
+    eval_steps: int = _help(20, "steps between evaluations on held-out examples (0 = only at the end)")
+    eval_examples: int = _help(200, "held-out examples in an evaluation during training (0 = none)")
+    checkpoint_steps: int = _help(50, "steps between checkpoints")
+    tracking: str = _help("auto", "Weights & Biases: online, offline, off; auto = online with a key, else off")
+    project: str = _help("emolib", "project name for the tracking")
+
+    def __post_init__(self) -> None:
+        get_prompt(self.prompt)
+        _one_of("engine", self.engine, ("auto", "prefix", "plain", "unsloth"))
+        _one_of("loss_on", self.loss_on, ("response", "all"))
+        _one_of("dtype", self.dtype, ("auto", "float32", "float16", "bfloat16"))
+        _one_of("optimizer", self.optimizer, ("adamw_8bit", "adamw_torch"))
+        _one_of("schedule", self.schedule, ("linear", "cosine", "constant"))
+        _one_of("tracking", self.tracking, ("auto", "online", "offline", "off"))
+        for name in ("lora_rank", "lora_alpha", "max_length", "batch_size", "accumulation_steps", "checkpoint_steps"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("warmup_steps", "weight_decay", "eval_steps", "eval_examples"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} must not be negative, and is {getattr(self, name)}")
+        if self.learning_rate <= 0 or self.max_grad_norm <= 0:
+            raise UsageError("learning_rate and max_grad_norm must be above 0")
+        if not 0 <= self.lora_dropout < 1:
+            raise UsageError(f"lora_dropout must be in [0, 1), not {self.lora_dropout}")
+        if self.lora_dropout and self.engine == "prefix":
+            raise UsageError(
+                f"the engine prefix needs lora_dropout 0, not {self.lora_dropout}: the shared prefix would get one"
+                " dropout mask for all texts; use engine plain"
+            )
+        if self.max_steps == 0 or self.max_steps < -1:
+            raise UsageError(f"max_steps is a number of steps, or -1 for whole epochs, not {self.max_steps}")
+        if self.max_steps == -1 and self.epochs <= 0:
+            raise UsageError(f"epochs must be above 0, not {self.epochs}")
+        if not self.target_modules:
+            raise UsageError("target_modules is empty: nothing would be trained")
+
+    @property
+    def effective_batch(self) -> int:
+        """Examples in an optimiser step on one device."""
+        return self.batch_size * self.accumulation_steps
+
+    def replace(self, **changes: Any) -> TrainSettings:
+        """A copy with some settings changed; UsageError names an unknown one."""
+        known = {entry.name for entry in dataclasses.fields(self)}
+        unknown = sorted(set(changes) - known)
+        if unknown:
+            raise UsageError(f"unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}")
+        return dataclasses.replace(self, **changes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings for config.json."""
+        return {**dataclasses.asdict(self), "target_modules": list(self.target_modules)}
+
+    def table(self) -> str:
+        """The settings as lines of text, those that differ from the paper's marked."""
+        lines = []
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            shown = " ".join(value) if isinstance(value, tuple) else str(value)
+            differs = "" if value == entry.default else "   (paper: " + _shown(entry.default) + ")"
+            lines.append(f"{entry.name:22} {shown}{differs}")
+        return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    return " ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(f"{name} is one of {', '.join(known)}, not {value!r}")
+
+
+PAPER = TrainSettings()
+
+#: `paper`: an A100 or better. `colab-t4`: 15 GB, no bfloat16. `laptop-2060`: 6 GB, no bfloat16. `cpu`: two cores.
+PRESETS: dict[str, TrainSettings] = {
+    "paper": PAPER,
+    "colab-t4": PAPER.replace(dtype="float16"),
+    "laptop-2060": PAPER.replace(base_model="qwen2.5-1.5b", dtype="float16", max_length=512),
+    "cpu": PAPER.replace(
+        base_model="smollm2-135m",
+        load_in_4bit=False,
+        gradient_checkpointing=False,
+        max_length=512,
+        optimizer="adamw_torch",
+        learning_rate=1e-3,
+        warmup_steps=5,
+        batch_size=8,
+        accumulation_steps=1,
+        eval_examples=96,
+    ),
+}
+
+
+def preset(name: str = "auto", **changes: Any) -> TrainSettings:
+    """The preset `name` with some settings changed; `auto` takes the one that fits this machine.
+
+    On a GPU with 20 GB or more that is `paper`, with 10 GB `colab-t4`, with less `laptop-2060`; without one, `cpu`.
+    """
+    if name == "auto":
+        name = _fitting_preset()
+    if name not in PRESETS:
+        raise UsageError(f"unknown preset {name!r}; known: auto, {', '.join(PRESETS)}")
+    return PRESETS[name].replace(**changes)
+
+
+def _fitting_preset() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    gigabytes = torch.cuda.get_device_properties(0).total_memory / 1e9
+    if gigabytes < 10:
+        return "laptop-2060"
+    return "paper" if gigabytes >= 20 else "colab-t4"
