@@ -100,13 +100,30 @@ def _add_train(commands: Any) -> None:
     parser = _command(commands, "train", _train, "Fine-tune a base model with LoRA.")
     parser.add_argument("--data", required=True, help="a folder made by `emolib clean`, or a corpus file")
     parser.add_argument("--out", type=Path, required=True, help="the run folder")
+    parser.add_argument("--validation", help="corpus for the evaluation meanwhile (default: held out of --data)")
+    parser.add_argument("--preset", default="auto", help="auto (by the hardware), paper, colab-t4, laptop-2060, cpu")
     parser.add_argument("--steps", type=int, default=60, help="optimiser steps (default %(default)s; -1 = epochs)")
+    parser.add_argument("--model", help="base model: a name, a folder, or a hub id (default: the preset's)")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="any other setting, such as learning_rate=5e-4"
+    )
+    parser.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="go on with a run that was stopped (default), or start it afresh",
+    )
 
 
 def _train(options: argparse.Namespace) -> int:
-    from emolib.finetune import TrainSettings, train
+    from emolib.finetune import parse_settings, preset, train
 
-    run = train(options.data, options.out, TrainSettings(max_steps=options.steps))
+    changes = {"max_steps": options.steps, **parse_settings(options.set)}
+    if options.model:
+        changes["base_model"] = options.model
+    settings = preset(options.preset, **changes)
+    print(settings.table())
+    run = train(options.data, options.out, settings, validation=options.validation, resume=options.resume)
     print(run.summary())
     return 0
 

@@ -12,6 +12,7 @@ _HOME = {
     "PRESETS": "emolib.finetune.settings",
     "RunFolder": "emolib.finetune.run_folder",
     "TrainSettings": "emolib.finetune.settings",
+    "parse_settings": "emolib.finetune.settings",
     "preset": "emolib.finetune.settings",
     "train": "emolib.finetune.trainer",
 }

@@ -198,6 +198,8 @@ class _Trainer(transformers.Trainer):
             )
         metrics = {"eval_loss": result.loss, "eval_accuracy": result.accuracy, "eval_examples": result.examples}
         self.log(metrics)
+        # What transformers' own evaluate ends with: it takes the wish to evaluate back.
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def training_step(self, *arguments: Any, **options: Any) -> torch.Tensor:

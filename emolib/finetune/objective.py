@@ -128,7 +128,7 @@ def _whole_rows(
             for at, target, weight in own:
                 # The trunk's own targets count once, with the first branch; at its end stand the labels' starts.
                 starts_a_label = at == trunk - 1
-                if at < trunk - 1 and branch > 1 or starts_a_label and target != first:
+                if (at < trunk - 1 and branch > 1) or (starts_a_label and target != first):
                     continue
                 if at in place or at == -1:
                     where = offset - 1 if at == -1 else place[at]

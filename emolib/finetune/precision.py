@@ -51,7 +51,7 @@ def choose_precision(wanted: str, device: str) -> Precision:
             return Precision("bfloat16", f"{name} has fast bfloat16 (compute capability {major}.x)")
         return Precision("float16", f"{name} has no fast bfloat16 (compute capability {major}.x, Ampere is 8.0)")
     gain = _bfloat16_gain()
-    measured = f"bfloat16 products are {gain:.1f} times as fast as float32 on this CPU"
+    measured = f"bfloat16 products are {gain:.2g} times as fast as float32 on this CPU"
     if gain >= _WORTHWHILE:
         return Precision("bfloat16", measured)
     return Precision("float32", measured)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from emolib.errors import UsageError
 from emolib.prompts import get_prompt
 
-__all__ = ["PRESETS", "TrainSettings", "preset"]
+__all__ = ["PRESETS", "TrainSettings", "parse_settings", "preset"]
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -153,6 +154,32 @@ def preset(name: str = "auto", **changes: Any) -> TrainSettings:
     if name not in PRESETS:
         raise UsageError(f"unknown preset {name!r}; known: auto, {', '.join(PRESETS)}")
     return PRESETS[name].replace(**changes)
+
+
+def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
+    """Settings written as NAME=VALUE, with the values in their settings' types; UsageError names a bad one."""
+    defaults = {entry.name: entry.default for entry in dataclasses.fields(TrainSettings)}
+    found = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or name not in defaults:
+            raise UsageError(
+                f"{assignment!r} is no setting; write NAME=VALUE with one of: {', '.join(sorted(defaults))}"
+            )
+        found[name] = _parsed(name, text, defaults[name])
+    return found
+
+
+def _parsed(name: str, text: str, default: Any) -> Any:
+    if isinstance(default, bool):
+        _one_of(name, text.lower(), ("true", "false"))
+        return text.lower() == "true"
+    if isinstance(default, tuple):
+        return tuple(text.split(","))
+    try:
+        return type(default)(text)
+    except ValueError:
+        raise UsageError(f"{name}={text!r} is not a number ({type(default).__name__})") from None
 
 
 def _fitting_preset() -> str:
