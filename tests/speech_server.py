@@ -37,6 +37,8 @@ class ToneEngine:
         self.utterances.append(utterance)
         try:
             for word in utterance.text.split():
+                if stop.is_set():
+                    return
                 self._behave(word)
                 self.pieces += 1
                 yield tone(self.sample_rate)

@@ -109,13 +109,15 @@ def _utterance(body: SpeechBody, engine: Engine, store: ReferenceStore) -> Utter
 
 
 async def _answer(body: SpeechBody, utterance: Utterance, speaker: Speaker) -> Response:
-    pieces = await speaker.speak(utterance)
+    speech = await speaker.speak(utterance)
     media_type = CONTENT_TYPES[body.format]
     sample_rate = speaker.engine.sample_rate
     if body.streaming:
-        return StreamingResponse(_stream(pieces, sample_rate), media_type=media_type)
-    samples = await _gather(pieces)
-    return Response(await asyncio.to_thread(encode, samples, sample_rate, body.format), media_type=media_type)
+        return StreamingResponse(_stream(speech.pieces, sample_rate), media_type=media_type)
+    samples = await _gather(speech.pieces)
+    sound = await asyncio.to_thread(encode, samples, sample_rate, body.format)
+    headers = {"Server-Timing": f"engine;dur={1000 * speech.engine_seconds:.2f}"}
+    return Response(sound, media_type=media_type, headers=headers)
 
 
 async def _stream(pieces: AsyncIterator[np.ndarray], sample_rate: int) -> AsyncIterator[bytes]:

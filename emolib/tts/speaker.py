@@ -15,7 +15,7 @@ from emolib.tts.engines import Engine, EngineError, Utterance
 from emolib.tts.metrics import Metrics
 from emolib.tts.refusal import Refusal
 
-__all__ = ["ServiceLimits", "Speaker"]
+__all__ = ["ServiceLimits", "Speaker", "Speech"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Speaker:
         """Whether every slot is held by an engine call that hangs."""
         return self._hanging >= self._limits.slots
 
-    async def speak(self, utterance: Utterance) -> AsyncIterator[np.ndarray]:
-        """The pieces of an utterance, once the first is there. Raises Refusal for whatever goes wrong before."""
+    async def speak(self, utterance: Utterance) -> Speech:
+        """An utterance, once its first piece is there. Raises Refusal for whatever goes wrong before."""
         if self.stuck:
             raise Refusal(503, f"the engine {self.engine.name} hangs; restart the service", retry_after=30)
         arrived = time.monotonic()
@@ -65,7 +65,7 @@ class Speaker:
         self.metrics.first_piece(time.monotonic() - arrived)
         # A text without a speakable character (an emoji) is a short silence and not an error.
         silence = np.zeros(self.engine.sample_rate // 10, dtype=np.float32)
-        return _joined(silence if first is None else first, pieces)
+        return Speech(_joined(silence if first is None else first, pieces), synthesis)
 
     async def _pieces(self, synthesis: _Synthesis) -> AsyncIterator[np.ndarray]:
         try:
@@ -89,6 +89,19 @@ class Speaker:
         self._hanging -= synthesis.hangs
         self.room.leave(synthesis.seconds)
         self.metrics.spoken(synthesis.samples / self.engine.sample_rate, synthesis.seconds)
+
+
+class Speech:
+    """Sound on its way: `pieces` (float32 mono), to be closed where they are not read to the end."""
+
+    def __init__(self, pieces: AsyncIterator[np.ndarray], synthesis: _Synthesis) -> None:
+        self.pieces = pieces
+        self._synthesis = synthesis
+
+    @property
+    def engine_seconds(self) -> float:
+        """How long the engine worked, once the pieces are read to the end."""
+        return self._synthesis.seconds
 
 
 class _Synthesis:

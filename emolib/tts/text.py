@@ -8,7 +8,7 @@ import unicodedata
 __all__ = ["sentences", "speakable"]
 
 _MARKUP = re.compile(r"[*_`#~|<>]+")
-_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])[”’」』）]*\s*")
+_SENTENCE = re.compile(r".+?(?:[.!?…][\"'”’)\]]*(?=\s)|[。！？][”’」』）]*|$)", re.DOTALL)
 
 
 def speakable(text: str) -> str:
@@ -26,4 +26,5 @@ def _has_sound(character: str) -> bool:
 
 def sentences(text: str) -> list[str]:
     """The sentences of `text`, with their punctuation; abbreviations may cut too early, which costs a pause."""
-    return [part.strip() for part in _END.split(text) if part and part.strip()]
+    parts = (part.strip() for part in _SENTENCE.findall(text))
+    return [part for part in parts if part]

@@ -1,0 +1,1 @@
+"""Measurements that back the numbers of the README: `python -m benchmarks.NAME [--quick] [--json FILE]`."""

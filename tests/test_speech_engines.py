@@ -1,0 +1,134 @@
+"""What every engine of the service must do, and how each puts an emotion into sound."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from speech_server import ToneEngine, fail_at, speech_server, tone
+
+from emolib.emotions import EMOTIONS
+from emolib.errors import UsageError
+from emolib.tts.engines import Engine, EngineError, Reference, Utterance, load_engine
+from emolib.tts.engines.fish import FishEngine
+from emolib.tts.engines.shaping import level, shift_pitch
+from emolib.tts.markers import S1, S2
+from emolib.tts.prosody import NEUTRAL, PROSODY, Prosody, prosody_for
+
+TEXT = "We walked home in the rain."
+
+
+@pytest.fixture(scope="module", params=["piper", "espeak-ng", "fish", "tone"])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    if request.param == "espeak-ng" and not shutil.which("espeak-ng"):
+        pytest.skip("espeak-ng is not installed (apt-get install espeak-ng)")
+    if request.param == "tone":
+        yield ToneEngine()
+    elif request.param == "fish":
+        with speech_server(ToneEngine(), tmp_path_factory.mktemp("fish")) as url:
+            yield FishEngine(url, S1)
+    else:
+        loaded = load_engine(request.param)
+        yield loaded
+        loaded.close()
+
+
+def say(engine: Engine, text: str, emotion: str | None = None) -> np.ndarray:
+    pieces = list(engine.synthesize(Utterance(text, emotion), threading.Event()))
+    assert all(piece.dtype == np.float32 and piece.ndim == 1 for piece in pieces)
+    return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.float32)
+
+
+def test_it_speaks_mono_within_full_scale(engine: Engine) -> None:
+    samples = say(engine, TEXT)
+    assert 0.8 < len(samples) / engine.sample_rate < 6
+    assert 0.05 < np.abs(samples).max() <= 1
+
+
+@pytest.mark.parametrize("text", ["7", "...", "naïve café", "你好，世界", "a" * 300, "Hello 你好 Привет"])
+def test_no_text_is_too_odd_for_it(engine: Engine, text: str) -> None:
+    assert np.isfinite(say(engine, text)).all()
+
+
+def test_it_stops_when_told(engine: Engine) -> None:
+    stop = threading.Event()
+    pieces = engine.synthesize(Utterance(" ".join([TEXT] * 20)), stop)
+    next(pieces)
+    stop.set()
+    assert len(list(pieces)) <= 10
+
+
+@pytest.mark.parametrize("name", ["piper", "espeak-ng"])
+def test_sadness_is_slower_and_quieter_than_anger(name: str) -> None:
+    if name == "espeak-ng" and not shutil.which(name):
+        pytest.skip("espeak-ng is not installed (apt-get install espeak-ng)")
+    engine = load_engine(name)
+    sad, angry = say(engine, TEXT, "sadness"), say(engine, TEXT, "anger")
+    assert len(sad) > 1.15 * len(angry)
+    assert np.sqrt(np.mean(sad**2)) < 0.5 * np.sqrt(np.mean(angry**2))
+
+
+class TestFish:
+    def test_each_sentence_goes_with_its_tag_and_the_clips(self, tmp_path: Path) -> None:
+        server = ToneEngine()
+        server.reads_tags = True
+        with speech_server(server, tmp_path) as url:
+            clip = Reference(b"RIFF" + bytes(400), "a tone")
+            utterance = Utterance("One two. Three?", "joy", references=(clip,))
+            pieces = list(FishEngine(url, S2).synthesize(utterance, threading.Event()))
+        assert [heard.text for heard in server.utterances] == ["[delight] One two.", "[delight] Three?"]
+        assert server.utterances[1].references == (clip,)
+        assert len(pieces) == 2
+        assert all(len(piece) % 22_050 == 0 for piece in pieces)
+
+    def test_a_server_that_fails_is_an_engine_error(self, tmp_path: Path) -> None:
+        with speech_server(ToneEngine(fail_at("bad")), tmp_path) as url, pytest.raises(EngineError, match="bad"):
+            list(FishEngine(url, S1).synthesize(Utterance("bad"), threading.Event()))
+
+    def test_no_server_is_an_engine_error(self) -> None:
+        with pytest.raises(EngineError, match="no answer"):
+            list(FishEngine("http://127.0.0.1:9", S1).synthesize(Utterance("x"), threading.Event()))
+
+    def test_without_a_url_it_is_bad_use(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("EMOLIB_FISH_URL", raising=False)
+        with pytest.raises(UsageError, match="EMOLIB_FISH_URL"):
+            load_engine("fish")
+
+
+def test_an_unknown_engine_is_bad_use() -> None:
+    with pytest.raises(UsageError, match="nonsense"):
+        load_engine("nonsense")
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS)
+def test_intensity_runs_from_neutral_to_the_documented_prosody(emotion: str) -> None:
+    faint, full, strong = (prosody_for(emotion, intensity) for intensity in (0.0, 1.0, 2.0))
+    assert faint == NEUTRAL
+    assert full == PROSODY[emotion]
+    assert abs(strong.pitch) == pytest.approx(2 * abs(full.pitch))
+    assert strong.pause > 0
+
+
+@pytest.mark.parametrize("semitones", [-3.0, 0.0, 3.0])
+def test_a_shift_changes_the_pitch_and_the_length_by_the_same_ratio(semitones: float) -> None:
+    samples = shift_pitch(tone(22_050, 1.0), 22_050, Prosody(pitch=semitones))
+    ratio = 2 ** (semitones / 12)
+    assert len(samples) == pytest.approx(22_050 / ratio, abs=2)
+    peak = np.argmax(np.abs(np.fft.rfft(samples))) * 22_050 / len(samples)
+    assert peak == pytest.approx(220 * ratio, rel=0.01)
+
+
+@pytest.mark.parametrize("gain", [-6.0, 0.0, 4.0])
+def test_the_level_does_not_depend_on_the_input(gain: float) -> None:
+    loud, soft = (level(scale * tone(8_000), Prosody(gain=gain)) for scale in (3.0, 0.01))
+    assert np.abs(loud - soft).max() < 1e-5
+    assert 20 * np.log10(np.sqrt(np.mean(loud**2))) == pytest.approx(-22 + gain, abs=0.1)
+
+
+def test_silence_stays_silence() -> None:
+    assert not level(np.zeros(100, dtype=np.float32), NEUTRAL).any()
+    assert level(np.zeros(0, dtype=np.float32), NEUTRAL).size == 0

@@ -1,0 +1,110 @@
+"""The service as a child process: always stopped, restarted when it dies, refused where it would be open."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+import requests
+from speech_server import until
+
+from emolib.cli import main
+from emolib.errors import ServiceError, UsageError
+from emolib.tts import SpeechRequest, SpeechSynthesizer, running_service, serve
+from emolib.tts.process import ServiceProcess
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/v1/health", timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+def test_a_service_killed_in_the_middle_of_a_reply_comes_back_and_the_dialogue_goes_on() -> None:
+    service = ServiceProcess()
+    service.start()
+    heard = []
+    try:
+        with SpeechSynthesizer(service.url, retries=6) as tts:
+            long_text = " ".join(["This sentence is long enough to be interrupted."] * 4)
+            speaking = threading.Thread(target=lambda: heard.append(tts.render(SpeechRequest(long_text), 60)))
+            speaking.start()
+            assert until(lambda: tts.health()["running"] == 1)
+            os.kill(service.pid, signal.SIGKILL)
+            speaking.join(60)
+            heard.append(tts.render(SpeechRequest("And on we go."), 60))
+        assert service.restarts == 1
+    finally:
+        service.stop()
+    assert [rendering.failure for rendering in heard] == [None, None]
+    assert heard[0].clip.seconds > 6 > heard[1].clip.seconds > 0.5
+
+
+@pytest.mark.parametrize("trouble", [RuntimeError, KeyboardInterrupt])
+def test_it_is_stopped_whatever_happens(trouble: type[BaseException]) -> None:
+    urls = []
+
+    def use() -> None:
+        with running_service("piper") as url:
+            urls.append(url)
+            assert answers(url)
+            raise trouble
+
+    with pytest.raises(trouble):
+        use()
+    assert not answers(urls[0])
+
+
+def test_it_ends_when_its_parent_is_killed() -> None:
+    code = (
+        "import sys, time; from emolib.tts.process import ServiceProcess; s = ServiceProcess(); s.start();"
+        "print(s.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    child = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    psutil.wait_procs([child], timeout=5)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_service_that_cannot_start_says_so() -> None:
+    with pytest.raises(ServiceError, match="did not start"), running_service("nonsense"):
+        pass
+
+
+def test_no_public_address_without_a_key(capsys: pytest.CaptureFixture[str]) -> None:
+    for host in ("0.0.0.0", "192.168.1.5", "::", "example.com"):
+        with pytest.raises(UsageError, match="key"):
+            serve(host, 0)
+    assert main(["serve-tts", "--host", "0.0.0.0", "--port", "0"]) == 2
+    assert "key" in capsys.readouterr().err
+
+
+def test_the_command_serves_until_it_is_told_to_stop() -> None:
+    command = [sys.executable, "-m", "emolib.cli", "serve-tts", "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        url = server.stdout.readline().decode().split()[-1]
+        assert until(lambda: answers(url))
+        started = time.monotonic()
+        server.send_signal(signal.SIGINT)
+        _, complaint = server.communicate(timeout=10)
+    finally:
+        server.kill()
+    assert time.monotonic() - started < 5
+    assert b"Traceback" not in complaint
+    assert not answers(url)
+
+
+def test_a_port_in_use_is_named() -> None:
+    with running_service() as url, pytest.raises(ServiceError, match="choose another --port"):
+        serve("127.0.0.1", int(url.rpartition(":")[2]))
