@@ -179,7 +179,8 @@ def _classify(options: argparse.Namespace) -> int:
 
     classifier = EmotionClassifier.load(options.model)
     for text, scores in classifier.classify_lines(sys.stdin):
-        row = {"text": text, "label": scores.label, "probabilities": scores.as_dict()}
+        label = scores.label if text.strip() else None
+        row = {"text": text, "label": label, "probabilities": scores.as_dict(), "abstained": scores.abstained}
         print(json.dumps(row, ensure_ascii=False), flush=True)
     return 0
 

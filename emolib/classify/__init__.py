@@ -1,0 +1,7 @@
+"""Emotion of texts: one face over the adapter on torch, GGUF files on llama.cpp, and servers."""
+
+from __future__ import annotations
+
+from emolib.classify.classifier import EmotionClassifier
+
+__all__ = ["EmotionClassifier"]

@@ -1,0 +1,74 @@
+"""The face of every emotion classifier: texts in, a probability for each of the six labels out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from emolib.emotions import ABSTAIN_BELOW, EMOTIONS, EmotionScores
+
+__all__ = ["EmotionClassifier", "LabelScorer", "softmax"]
+
+#: Lines that `classify_lines` reads at most before it answers.
+_LARGEST_BATCH = 256
+
+
+class LabelScorer(Protocol):
+    """What gives each label a score; the implementations are on torch and on llama.cpp."""
+
+    def label_logits(self, texts: Sequence[str]) -> np.ndarray:
+        """Scores [N, 6] of `texts` in the order of EMOTIONS, equal to log-probabilities up to a constant a row."""
+        ...
+
+
+@dataclass(frozen=True)
+class EmotionClassifier:
+    """Classifies texts with a `LabelScorer`; `temperature` divides the scores before they become probabilities."""
+
+    scorer: LabelScorer
+    temperature: float = 1.0
+    abstain_below: float = ABSTAIN_BELOW
+
+    @classmethod
+    def load(cls, model: str | Path, *, device: str | None = None) -> EmotionClassifier:
+        """The classifier that `model` names: a run folder, an adapter folder, a ready-made adapter or a base model.
+
+        InputError, ModelError or UsageError where it is none of them (`emolib.emotion_model.find_adapter`).
+        """
+        from emolib.classify.torch_scorer import TorchScorer
+        from emolib.emotion_model import load_emotion_model
+
+        loaded = load_emotion_model(model, device=device).merged()
+        return cls(TorchScorer.of(loaded), loaded.source.temperature, loaded.source.abstain_below)
+
+    def classify(self, texts: Sequence[str]) -> list[EmotionScores]:
+        """Probabilities for each text, in order. A blank text says nothing: all labels get the same."""
+        probabilities = np.full((len(texts), len(EMOTIONS)), 1 / len(EMOTIONS))
+        spoken = [index for index, text in enumerate(texts) if text.strip()]
+        if spoken:
+            logits = self.scorer.label_logits([texts[index] for index in spoken])
+            probabilities[spoken] = softmax(logits / self.temperature)
+        return [EmotionScores.from_sequence(row, self.abstain_below) for row in probabilities]
+
+    def classify_lines(self, lines: Iterable[str]) -> Iterator[tuple[str, EmotionScores]]:
+        """Each line without its line break, and its scores, while `lines` is still being read.
+
+        The first answer comes after the first line; batches then grow, so that long inputs go fast.
+        """
+        source = iter(lines)
+        size = 1
+        while batch := [line.rstrip("\r\n") for line in islice(source, size)]:
+            yield from zip(batch, self.classify(batch), strict=True)
+            size = min(2 * size, _LARGEST_BATCH)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities [N, K] of logits [N, K], in float64."""
+    shifted = np.asarray(logits, dtype=np.float64)
+    shifted = np.exp(shifted - shifted.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)

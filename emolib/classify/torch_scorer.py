@@ -1,0 +1,70 @@
+"""Label scores from a torch model: the prompt's constant part is run once, then one pass over each text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emolib.emotions import EMOTIONS
+
+if TYPE_CHECKING:
+    from emolib.emotion_model import EmotionModel
+    from emolib.finetune.batches import PromptEncoder
+    from emolib.finetune.shared_prefix import Prefix
+
+__all__ = ["TorchScorer", "length_batches"]
+
+#: Tokens of texts that are run at once: enough to keep two cores or a GPU busy.
+_BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
+
+
+@dataclass(frozen=True)
+class TorchScorer:
+    """Scores from the logits of the labels' first tokens, which are distinct (`PromptEncoder` makes sure)."""
+
+    model: Any
+    encoder: PromptEncoder
+    prefix: Prefix
+    batch_tokens: int
+
+    @classmethod
+    def of(cls, loaded: EmotionModel) -> TorchScorer:
+        """The scorer of a loaded model, which keeps its adapter apart."""
+        import torch
+
+        from emolib.finetune.shared_prefix import run_prefix
+
+        with torch.inference_mode():
+            prefix = run_prefix(loaded.model, loaded.encoder.prefix_ids)
+        return cls(loaded.model, loaded.encoder, prefix, _BATCH_TOKENS.get(loaded.model.device.type, 4096))
+
+    def label_logits(self, texts: Sequence[str]) -> np.ndarray:
+        """Scores [N, 6] of `texts` in the order of EMOTIONS, in float32."""
+        import torch
+
+        from emolib.finetune.batches import pad_texts
+        from emolib.finetune.shared_prefix import first_label_logits
+
+        suffixes = [self.encoder.suffix_ids(text) for text in texts]
+        scores = np.empty((len(texts), len(EMOTIONS)), dtype=np.float32)
+        with torch.inference_mode():
+            for rows in length_batches([len(ids) for ids in suffixes], self.batch_tokens):
+                input_ids, last = pad_texts([suffixes[row] for row in rows], pad_id=self.encoder.end_id)
+                logits = first_label_logits(self.model, self.prefix, input_ids, last, self.encoder.first_label_ids)
+                scores[rows] = logits.float().cpu().numpy()
+        return scores
+
+
+def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Row numbers in batches of similar length, each of at most `batch_tokens` padded tokens (or one row)."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    start = 0
+    while start < len(order):
+        end = start + 1
+        while end < len(order) and lengths[order[end]] * (end + 1 - start) <= batch_tokens:
+            end += 1
+        yield order[start:end]
+        start = end

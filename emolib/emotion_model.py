@@ -1,0 +1,215 @@
+"""A base model with the emotion adapter on it, found from a run folder, an adapter folder or a name.
+
+An adapter folder holds what PEFT writes and, beside it, `emolib.json`:
+
+    base_model      {"name", "sha256" or "revision"}: the base that it was trained on
+    prompt          the name of the instruction template (`emolib.prompts`)
+    temperature     divides the label logits; fitted on validation data (1 = as trained)
+    abstain_below   the confidence under which a text counts as neutral
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emolib.emotions import ABSTAIN_BELOW
+from emolib.errors import MissingDependency, ModelError, UsageError
+from emolib.files import write_json
+from emolib.models import BaseModel, load_base, resolve_base
+from emolib.prompts import PAPER, Prompt, get_prompt
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from emolib.finetune.batches import PromptEncoder
+
+__all__ = ["AdapterSource", "EmotionModel", "find_adapter", "load_emotion_model", "read_adapter_notes", "write_notes"]
+
+#: What an adapter folder says about itself beyond PEFT's own files.
+NOTES = "emolib.json"
+
+_READY_MADE = Path(__file__).parent / "adapters"
+
+
+@dataclass(frozen=True)
+class AdapterSource:
+    """Where an emotion model comes from: the base model's name, and the adapter folder (None = the base alone).
+
+    `base_sha256` is the hash that the adapter was trained on, where it is known.
+    """
+
+    base: str
+    adapter: Path | None
+    prompt: Prompt = PAPER
+    base_sha256: str | None = None
+    temperature: float = 1.0
+    abstain_below: float = ABSTAIN_BELOW
+
+
+@dataclass(frozen=True)
+class EmotionModel:
+    """A loaded base model, with its adapter where there is one, and everything that inference needs.
+
+    `model` is in evaluation mode: a PEFT model, or the plain base. `model.disable_adapter()` gives the base back.
+    """
+
+    source: AdapterSource
+    base: BaseModel
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+
+    @cached_property
+    def encoder(self) -> PromptEncoder:
+        """The tokens of the prompt and the labels under this model's tokenizer."""
+        from emolib.finetune.batches import PromptEncoder, end_token_id
+
+        end_id = end_token_id(self.model, self.tokenizer)
+        longest = getattr(self.model.config, "max_position_embeddings", 2048)
+        return PromptEncoder(self.tokenizer, self.source.prompt, end_id=end_id, max_length=min(longest, 2048))
+
+    def without_adapter(self) -> AbstractContextManager[None]:
+        """The base model alone, inside a `with` block."""
+        return self.model.disable_adapter() if self.source.adapter else nullcontext()
+
+    def merged(self) -> EmotionModel:
+        """The same model with its adapter added to the base weights in place, which saves a sixth of the time.
+
+        Only for float32: in fewer bits the sum would round the adapter away.
+        """
+        import torch
+
+        if self.source.adapter is None or self.model.dtype != torch.float32:
+            return self
+        return dataclasses.replace(self, model=self.model.merge_and_unload())
+
+
+def find_adapter(name: str | Path) -> AdapterSource:
+    """What `name` means: a run folder, an adapter folder, a ready-made adapter, or else a base model.
+
+    InputError or ModelError where a folder is none of these; UsageError where the name is not known.
+    """
+    from emolib.finetune.run_folder import RunFolder
+
+    path = Path(name).expanduser()
+    if (path / "adapter_config.json").is_file():
+        return _adapter_source(path)
+    if _is_run_folder(path):
+        return _adapter_source(RunFolder.open(path).adapter)
+    ready = _READY_MADE / str(name)
+    if str(name).isidentifier() and (ready / "adapter_config.json").is_file():
+        return _adapter_source(ready)
+    if not (path / "config.json").is_file() and (isinstance(name, Path) or _looks_like_a_path(path)):
+        RunFolder.open(path)  # says what is missing
+    try:
+        return AdapterSource(resolve_base(name).name, None)
+    except UsageError as error:
+        known = ", ".join(sorted(folder.parent.name for folder in _READY_MADE.glob("*/adapter_config.json")))
+        raise UsageError(
+            f"no emotion model {str(name)!r}: it is no run folder or adapter folder"
+            f"{f', none of the ready-made {known}' if known else ''}, and {error}"
+        ) from error
+
+
+def load_emotion_model(
+    name: str | Path | AdapterSource, *, dtype: torch.dtype | None = None, device: str | None = None
+) -> EmotionModel:
+    """Load what `find_adapter` finds, in evaluation mode.
+
+    ModelError where the adapter is damaged or belongs to another base model.
+    """
+    source = name if isinstance(name, AdapterSource) else find_adapter(name)
+    base = resolve_base(source.base)
+    _refuse_other_base(source, base)
+    model, tokenizer = load_base(source.base, dtype=dtype, device=device)
+    if source.adapter is not None:
+        model = _with_adapter(model, source)
+    return EmotionModel(source, base, model.eval(), tokenizer)
+
+
+def read_adapter_notes(adapter: Path) -> dict[str, Any]:
+    """The `emolib.json` of an adapter folder; empty where there is none."""
+    path = adapter / NOTES
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON ({error}); export or train the adapter again") from error
+
+
+def write_notes(adapter: Path, **changes: Any) -> None:
+    """Add `changes` to the `emolib.json` of an adapter folder."""
+    write_json(adapter / NOTES, {**read_adapter_notes(adapter), **changes})
+
+
+def _looks_like_a_path(path: Path) -> bool:
+    # "runs/first" could be a hub id as well: where a folder "runs" is here, the run is meant.
+    return path.is_dir() or (len(path.parts) > 1 and path.parent.is_dir())
+
+
+def _is_run_folder(path: Path) -> bool:
+    try:
+        return "base_model" in json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _adapter_source(adapter: Path) -> AdapterSource:
+    notes = {**_run_notes(adapter.parent / "config.json"), **read_adapter_notes(adapter)}
+    base = notes.get("base_model") or {}
+    return AdapterSource(
+        base=base.get("name") or _peft_base(adapter),
+        adapter=adapter,
+        prompt=get_prompt(notes.get("prompt", PAPER.name)),
+        base_sha256=base.get("sha256"),
+        temperature=float(notes.get("temperature", 1.0)),
+        abstain_below=float(notes.get("abstain_below", ABSTAIN_BELOW)),
+    )
+
+
+def _run_notes(path: Path) -> dict[str, Any]:
+    if not _is_run_folder(path.parent):
+        return {}
+    config = json.loads(path.read_text(encoding="utf-8"))
+    return {name: config[name] for name in ("base_model", "prompt") if name in config}
+
+
+def _peft_base(adapter: Path) -> str:
+    path = adapter / "adapter_config.json"
+    try:
+        base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON ({error}); train the adapter again") from error
+    if not base:
+        raise ModelError(f"{adapter} does not say which base model it belongs to; add base_model to its {NOTES}")
+    return base
+
+
+def _refuse_other_base(source: AdapterSource, base: BaseModel) -> None:
+    if source.base_sha256 and base.sha256 and source.base_sha256 != base.sha256:
+        raise ModelError(
+            f"the adapter {source.adapter} was trained on another {source.base}"
+            f" (SHA-256 {source.base_sha256[:12]}…, here {base.sha256[:12]}…); train it again on this one"
+        )
+
+
+def _with_adapter(model: PreTrainedModel, source: AdapterSource) -> Any:
+    try:
+        from peft import PeftModel
+    except ImportError:
+        raise MissingDependency("peft", extra="train") from None
+    try:
+        return PeftModel.from_pretrained(model, source.adapter)
+    except Exception as error:  # PEFT, safetensors, torch and JSON each have their own kinds
+        detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"the adapter {source.adapter} does not fit the base model {source.base}, or is damaged ({detail});"
+            " train it again, or name its own base model"
+        ) from error

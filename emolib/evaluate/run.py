@@ -1,0 +1,227 @@
+"""Judging a run: the fine-tuned model and its base on the same texts, in one load of the model."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emolib.emotions import EMOTIONS
+from emolib.errors import InputError
+from emolib.evaluate import scores
+from emolib.evaluate.model_scores import ModelScores
+from emolib.evaluate.tables import metrics_table
+from emolib.files import write_json, write_text
+from emolib.finetune.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from emolib.data import Corpus
+    from emolib.emotion_model import EmotionModel
+    from emolib.evaluate.decoding import Answers
+
+__all__ = ["Metrics", "calibrate_run", "evaluate_model", "evaluate_run"]
+
+#: Rows of a validation set that the temperature is fitted on.
+_CALIBRATION_ROWS = 500
+_BATCH_TOKENS = {"cpu": 2048, "cuda": 8192}
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """A model beside its base on the same rows.
+
+    `run` and `baseline` are their scores, `floor` those of a linear model where one was asked for. `judged` are
+    the row numbers of the corpus that were judged, and `rows` is its size. `ceiling` is the best accuracy that
+    the corpus's own conflicts allow.
+    """
+
+    run: ModelScores
+    baseline: ModelScores
+    judged: Sequence[int]
+    rows: int
+    ceiling: float
+    data: dict[str, Any]
+    seconds: float
+    floor: ModelScores | None = None
+
+    @property
+    def partial(self) -> bool:
+        """True where the evaluation was stopped before the last row."""
+        return len(self.judged) < self.rows
+
+    @cached_property
+    def comparison(self) -> scores.Comparison:
+        """McNemar's test of the run (first) against its base (second)."""
+        return scores.mcnemar(self.run.right, self.baseline.right)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, as in metrics.json: the run's figures on top, the base's under `baseline`."""
+        result = {
+            **self.run.as_dict(),
+            "partial": self.partial,
+            "rows": self.rows,
+            "data": self.data,
+            "conflict_ceiling": round(self.ceiling, 4),
+            "baseline": self.baseline.as_dict(),
+            "mcnemar_against_baseline": self.comparison.as_dict(),
+            "seconds": round(self.seconds, 1),
+        }
+        return result if self.floor is None else {**result, "linear_floor": self.floor.as_dict()}
+
+    def table(self) -> str:
+        """The figures as Markdown tables."""
+        return metrics_table(self.as_dict())
+
+
+def evaluate_run(
+    run: str | Path,
+    data: str | Path,
+    *,
+    calibrate_on: str | Path | None = None,
+    floor_on: str | Path | None = None,
+    max_new_tokens: int = 8,
+) -> Metrics:
+    """Judge the run folder `run` on `data` (a corpus file, or a cleaned folder: its test split).
+
+    Writes metrics.json, metrics.md and predictions.json into the run folder. `calibrate_on` is a corpus that the
+    temperature is fitted on first; a cleaned folder's validation split serves without being named. `floor_on`
+    is the corpus that a linear model is trained on for comparison. An interruption keeps the rows that were
+    judged, marks the files as partial, and goes on as KeyboardInterrupt.
+    """
+    from emolib.data import load_split
+    from emolib.emotion_model import load_emotion_model
+
+    folder = RunFolder.open(run)
+    corpus = load_split(data, "test")
+    validation = calibrate_on or _validation_of(data)
+    loaded = load_emotion_model(folder.path)
+    if validation:
+        loaded = _calibrate(loaded, load_split(validation, "validation"))
+    metrics = evaluate_model(loaded, corpus, max_new_tokens=max_new_tokens)
+    if floor_on:
+        metrics = _with_floor(metrics, load_split(floor_on, "train"), corpus)
+    write_json(folder.metrics_path, metrics.as_dict())
+    write_text(folder.metrics_path.with_suffix(".md"), metrics.table() + "\n")
+    _write_predictions(folder.path / "predictions.json", metrics)
+    if metrics.partial:
+        raise KeyboardInterrupt
+    return metrics
+
+
+def evaluate_model(loaded: EmotionModel, corpus: Corpus, *, max_new_tokens: int = 8) -> Metrics:
+    """Judge a loaded model with its adapter on and off on `corpus`; the text goes through each once.
+
+    Answers are greedy and free, bounded by `max_new_tokens`. Stopped by Ctrl-C, it returns what was judged.
+    InputError for an empty corpus.
+    """
+    if not len(corpus):
+        raise InputError(f"{corpus.name} holds no rows to judge; name a corpus with texts and labels")
+    start = time.perf_counter()
+    judged, run, baseline = _judge(loaded, corpus.texts, max_new_tokens)
+    texts = [corpus.texts[row] for row in judged]
+    gold = [corpus.labels[row] for row in judged]
+    return Metrics(
+        run=ModelScores(gold, run.generated, run.label_logits, loaded.source.temperature),
+        baseline=ModelScores(gold, baseline.generated, baseline.label_logits),
+        judged=judged,
+        rows=len(corpus),
+        ceiling=scores.conflict_ceiling(texts, gold),
+        data={"name": corpus.name, "sha256": corpus.sha256},
+        seconds=time.perf_counter() - start,
+    )
+
+
+def calibrate_run(run: str | Path, data: str | Path) -> float:
+    """Fit the temperature of the run's adapter on `data`, save it in its emolib.json, and return it."""
+    from emolib.data import load_split
+    from emolib.emotion_model import load_emotion_model
+
+    loaded = load_emotion_model(RunFolder.open(run).path)
+    return _calibrate(loaded, load_split(data, "validation")).source.temperature
+
+
+def _calibrate(loaded: EmotionModel, corpus: Corpus) -> EmotionModel:
+    from emolib.classify.torch_scorer import TorchScorer
+    from emolib.emotion_model import write_notes
+
+    rows = random.Random(0).sample(range(len(corpus)), min(_CALIBRATION_ROWS, len(corpus)))
+    logits = TorchScorer.of(loaded).label_logits([corpus.texts[row] for row in rows])
+    gold = np.array([EMOTIONS.index(corpus.labels[row]) for row in rows])
+    temperature = round(scores.fit_temperature(logits, gold), 4)
+    fitted_on = {"name": corpus.name, "sha256": corpus.sha256, "rows": len(rows)}
+    write_notes(loaded.source.adapter, temperature=temperature, temperature_fitted_on=fitted_on)
+    return dataclasses.replace(loaded, source=dataclasses.replace(loaded.source, temperature=temperature))
+
+
+def _validation_of(data: str | Path) -> Path | None:
+    folder = Path(data)
+    both = all((folder / f"{split}.jsonl").is_file() for split in ("validation", "test"))
+    return folder if both else None
+
+
+def _judge(loaded: EmotionModel, texts: Sequence[str], max_new_tokens: int) -> tuple[list[int], Answers, Answers]:
+    """The rows that were judged in order, and the answers of the run and of its base to each."""
+    import torch
+    from tqdm import tqdm
+
+    from emolib.classify.torch_scorer import length_batches
+    from emolib.evaluate.decoding import Answers, answer_batch
+    from emolib.finetune.shared_prefix import run_prefix
+
+    encoder = loaded.encoder
+    suffixes = [encoder.suffix_ids(text) for text in texts]
+    batches = list(length_batches([len(ids) for ids in suffixes], _BATCH_TOKENS.get(loaded.model.device.type, 4096)))
+    # In random order, so that an interrupted evaluation has judged long texts as well as short ones.
+    random.Random(0).shuffle(batches)
+    contexts = (contextlib.nullcontext, loaded.without_adapter)
+    done: list[int] = []
+    found: tuple[list[Answers], list[Answers]] = ([], [])
+    bar = tqdm(total=len(texts), desc="evaluate", unit=" texts", smoothing=0.05)
+    with torch.inference_mode(), bar, contextlib.suppress(KeyboardInterrupt):
+        prefixes = []
+        for context in contexts:
+            with context():
+                prefixes.append(run_prefix(loaded.model, encoder.prefix_ids))
+        for rows in batches:
+            answers = []
+            for context, prefix in zip(contexts, prefixes, strict=True):
+                with context():
+                    batch = [suffixes[row] for row in rows]
+                    answers.append(answer_batch(loaded.model, encoder, prefix, batch, max_new_tokens=max_new_tokens))
+            for kept, answer in zip(found, answers, strict=True):
+                kept.append(answer)
+            done.extend(rows)
+            bar.update(len(rows))
+    if not done:
+        raise KeyboardInterrupt
+    order = sorted(range(len(done)), key=done.__getitem__)
+    return sorted(done), *(Answers.joined(batches).take(order) for batches in found)
+
+
+def _with_floor(metrics: Metrics, train: Corpus, corpus: Corpus) -> Metrics:
+    from emolib.evaluate.floor import linear_floor
+
+    floor = linear_floor(train, [corpus.texts[row] for row in metrics.judged], metrics.run.gold)
+    return dataclasses.replace(metrics, floor=floor)
+
+
+def _write_predictions(path: Path, metrics: Metrics) -> None:
+    write_json(
+        path,
+        {
+            "data": metrics.data,
+            "partial": metrics.partial,
+            "rows": list(metrics.judged),
+            "gold": list(metrics.run.gold),
+            "generated": list(metrics.run.generated),
+            "baseline_generated": list(metrics.baseline.generated),
+        },
+    )

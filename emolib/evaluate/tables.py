@@ -1,0 +1,91 @@
+"""The figures of metrics.json as Markdown that reads well in a terminal too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["markdown_table", "metrics_table", "percent"]
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with one decimal."""
+    return f"{100 * share:.1f} %"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table with aligned columns; the first is set left, the others right."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = zip(cells, widths, strict=True)
+        return "| " + " | ".join([f"{first[0]:<{first[1]}}", *(f"{cell:>{width}}" for cell, width in others)]) + " |"
+
+    rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]) + "|"
+    return "\n".join([line(header), rule, *map(line, rows)])
+
+
+def metrics_table(metrics: dict[str, Any]) -> str:
+    """The tables of one evaluation: the models side by side, the labels, the confusion, the format errors."""
+    parts = [_heading(metrics), _models(metrics), _labels(metrics), _confusion(metrics), _format_errors(metrics)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _heading(metrics: dict[str, Any]) -> str:
+    n, rows = metrics["n"], metrics["rows"]
+    judged = f"PARTIAL: {n:,} of {rows:,} rows" if metrics["partial"] else f"{n:,} rows"
+    test = metrics["mcnemar_against_baseline"]
+    return (
+        f"{judged} of {metrics['data']['name']} in {metrics['seconds']:.0f} s."
+        f" Same text, other label: no classifier can pass {percent(metrics['conflict_ceiling'])}."
+        f" Base against fine-tuned, McNemar: p = {test['p_value']:.2g}."
+    )
+
+
+def _models(metrics: dict[str, Any]) -> str:
+    columns = {"base": metrics["baseline"], "linear floor": metrics.get("linear_floor"), "fine-tuned": metrics}
+    columns = {name: found for name, found in columns.items() if found}
+
+    def constrained(found: dict[str, Any], *names: str) -> str:
+        value = found["constrained"]
+        for name in names:
+            value = value and value[name]
+        return "" if value is None else percent(value)
+
+    rows = [
+        ["accuracy, strict exact match", *(percent(found["accuracy"]) for found in columns.values())],
+        ["  95 % interval", *(_interval(found["accuracy_interval"]) for found in columns.values())],
+        ["macro-F1", *(f"{found['macro_f1']:.3f}" for found in columns.values())],
+        ["format errors", *(f"{found['format_errors']:,}" for found in columns.values())],
+        ["accuracy, constrained to the labels", *(constrained(found, "accuracy") for found in columns.values())],
+        ["calibration error", *(constrained(found, "calibration", "ece") for found in columns.values())],
+    ]
+    return markdown_table(["", *columns], rows)
+
+
+def _labels(metrics: dict[str, Any]) -> str:
+    rows = [
+        [label, *(f"{found[name]:.3f}" for name in ("precision", "recall", "f1")), f"{found['support']:,}"]
+        for label, found in metrics["per_label"].items()
+    ]
+    return markdown_table(["label", "precision", "recall", "F1", "rows"], rows)
+
+
+def _confusion(metrics: dict[str, Any]) -> str:
+    confusion = metrics["confusion"]
+    rows = [[label, *map(str, counts)] for label, counts in zip(confusion["rows"], confusion["counts"], strict=True)]
+    return markdown_table(["true \\ predicted", *confusion["columns"]], rows)
+
+
+def _format_errors(metrics: dict[str, Any]) -> str:
+    lines = []
+    for name, found in (("base", metrics["baseline"]), ("fine-tuned", metrics)):
+        examples = {error["kind"]: error["generated"] for error in reversed(found["format_error_examples"])}
+        for kind, count in found["format_error_kinds"].items():
+            example = examples[kind].replace("|", "\\|")
+            lines.append([name, kind, f"{count:,}", f"`{example}`"])
+    return markdown_table(["format errors", "kind", "count", "for example"], lines) if lines else ""
+
+
+def _interval(interval: Sequence[float]) -> str:
+    return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"

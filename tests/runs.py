@@ -1,0 +1,43 @@
+"""A run folder on a tiny random model, and one on the embedded model, for tests that need no training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tiny_models import tiny_model, tiny_tokenizer
+
+_PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+def save_tiny_base(folder: Path, *, family: str = "llama", seed: int = 0) -> Path:
+    """A random two-layer model with its tokenizer, as a folder that transformers loads."""
+    tiny_model(family, seed).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def save_run(folder: Path, base: str | Path, *, sha256: str | None = None, strength: float = 0.3) -> Path:
+    """A run folder with an adapter of random weights; `strength` is the standard deviation of its B matrices."""
+    from emolib.models import load_base
+
+    adapter = random_adapter(load_base(base)[0], strength)
+    adapter.save_pretrained(folder / "adapter")
+    config = {"base_model": {"name": str(base), "sha256": sha256}, "prompt": "paper", "settings": {}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "log.jsonl").write_text("")
+    return folder
+
+
+def random_adapter(model: Any, strength: float) -> Any:
+    """`model` with a LoRA adapter of rank 4 that changes its output."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(1)
+    adapted = get_peft_model(model, LoraConfig(r=4, lora_alpha=4, target_modules=_PROJECTIONS, task_type="CAUSAL_LM"))
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=strength)
+    return adapted.eval()
