@@ -12,8 +12,18 @@ _PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 
 
 def save_tiny_base(folder: Path, *, family: str = "llama", seed: int = 0) -> Path:
-    """A random two-layer model with its tokenizer, as a folder that transformers loads."""
-    tiny_model(family, seed).save_pretrained(folder)
+    """A random two-layer model with its tokenizer, as a folder that transformers loads; its answers vary."""
+    import torch
+
+    model = tiny_model(family, seed)
+    torch.manual_seed(seed)
+    for weight in model.parameters():
+        if weight.dim() == 2:
+            torch.nn.init.normal_(weight, std=0.4)
+    # Untied: a random tied model repeats its last token for ever.
+    model.config.tie_word_embeddings = False
+    model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight))
+    model.save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return folder
 

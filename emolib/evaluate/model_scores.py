@@ -93,9 +93,8 @@ class ModelScores:
                 for number, label in enumerate(EMOTIONS)
             },
             "confusion": {
-                "rows": list(EMOTIONS),
-                "columns": [*EMOTIONS, "format error"],
-                "counts": self.counts.tolist(),
+                label: dict(zip([*EMOTIONS, "format error"], counts, strict=True))
+                for label, counts in zip(EMOTIONS, self.counts.tolist(), strict=True)
             },
             "constrained": self._constrained(),
         }

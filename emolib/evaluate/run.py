@@ -83,13 +83,13 @@ class Metrics:
 
 def evaluate_run(
     run: str | Path,
-    data: str | Path,
+    data: str | Path | Corpus,
     *,
-    calibrate_on: str | Path | None = None,
-    floor_on: str | Path | None = None,
+    calibrate_on: str | Path | Corpus | None = None,
+    floor_on: str | Path | Corpus | None = None,
     max_new_tokens: int = 8,
 ) -> Metrics:
-    """Judge the run folder `run` on `data` (a corpus file, or a cleaned folder: its test split).
+    """Judge the run folder `run` on `data`: a corpus file, a cleaned folder (its test split) or a `Corpus`.
 
     Writes metrics.json, metrics.md and predictions.json into the run folder. `calibrate_on` is a corpus that the
     temperature is fitted on first; a cleaned folder's validation split serves without being named. `floor_on`
@@ -139,7 +139,7 @@ def evaluate_model(loaded: EmotionModel, corpus: Corpus, *, max_new_tokens: int 
     )
 
 
-def calibrate_run(run: str | Path, data: str | Path) -> float:
+def calibrate_run(run: str | Path, data: str | Path | Corpus) -> float:
     """Fit the temperature of the run's adapter on `data`, save it in its emolib.json, and return it."""
     from emolib.data import load_split
     from emolib.emotion_model import load_emotion_model
@@ -161,7 +161,9 @@ def _calibrate(loaded: EmotionModel, corpus: Corpus) -> EmotionModel:
     return dataclasses.replace(loaded, source=dataclasses.replace(loaded.source, temperature=temperature))
 
 
-def _validation_of(data: str | Path) -> Path | None:
+def _validation_of(data: str | Path | Corpus) -> Path | None:
+    if not isinstance(data, (str, Path)):
+        return None
     folder = Path(data)
     both = all((folder / f"{split}.jsonl").is_file() for split in ("validation", "test"))
     return folder if both else None

@@ -73,8 +73,8 @@ def _labels(metrics: dict[str, Any]) -> str:
 
 def _confusion(metrics: dict[str, Any]) -> str:
     confusion = metrics["confusion"]
-    rows = [[label, *map(str, counts)] for label, counts in zip(confusion["rows"], confusion["counts"], strict=True)]
-    return markdown_table(["true \\ predicted", *confusion["columns"]], rows)
+    rows = [[label, *map(str, counts.values())] for label, counts in confusion.items()]
+    return markdown_table(["true \\ predicted", *next(iter(confusion.values()))], rows)
 
 
 def _format_errors(metrics: dict[str, Any]) -> str:
