@@ -37,7 +37,7 @@ async def bounded(pieces: AsyncGenerator[str, None], max_words: int) -> AsyncIte
             words = count_words(text)
             if words > max_words:
                 if not _SENTENCE_END.search(said):
-                    yield _closed("".join(held))
+                    yield _closed(_first_words(text, max_words)[len(said) :])
                 return
             held.append(piece)
             in_first_sentence = not _SENTENCE_END.search(said)
@@ -55,6 +55,10 @@ def _without_leading_space(pieces: list[str], said: str) -> list[str]:
         return pieces
     joined = "".join(pieces).lstrip()
     return [joined] if joined else []
+
+
+def _first_words(text: str, count: int) -> str:
+    return text[: list(_WORD.finditer(text))[count - 1].end()]
 
 
 def _closed(rest: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import urllib.parse
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -75,6 +76,10 @@ class OpenAIReplyModel:
     @property
     def _is_openai(self) -> bool:
         return urllib.parse.urlsplit(self.base_url).hostname == urllib.parse.urlsplit(OPENAI_URL).hostname
+
+    def start(self) -> None:
+        """Import the SDK and make the client; nothing is sent."""
+        self._open()
 
     async def stream(self, history: Sequence[Message], emotion: EmotionScores | None) -> AsyncIterator[str]:
         """The reply in pieces; ServiceError where the server refuses, stalls or says nothing."""
@@ -199,7 +204,19 @@ def _redact(text: str, secret: str | None) -> str:
 
 def _new_client(base_url: str, api_key: str | None, timeout: float, retries: int) -> AsyncOpenAI:
     try:
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
     except ImportError:
         raise MissingDependency("openai", extra="gguf") from None
-    return AsyncOpenAI(base_url=base_url, api_key=api_key or "none", timeout=timeout, max_retries=retries)
+    # A proxy of the environment must not come between us and a server on this machine.
+    http_client = DefaultAsyncHttpxClient(trust_env=False) if _is_loopback(base_url) else None
+    return AsyncOpenAI(
+        base_url=base_url, api_key=api_key or "none", timeout=timeout, max_retries=retries, http_client=http_client
+    )
+
+
+def _is_loopback(url: str) -> bool:
+    host = urllib.parse.urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

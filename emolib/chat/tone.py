@@ -2,8 +2,8 @@
 
 The emotion reaches a reply model through the messages before the history, in one of two forms:
 
-- `short_opening`: a system prompt with a sentence on the role and one on the tone, and where an
-  emotion is clear three short exchanges, the last of them in that emotion. A small local model
+- `short_opening`: a system prompt with a sentence on the role and one on the tone, and two
+  or three short exchanges as examples, the last of them in that emotion. A small local model
   follows examples far better than it follows words, and would repeat anything longer.
 - `full_opening`: the same system prompt, and in it the probabilities on a line of their own, most
   probable first: `Emotion heard in the last message: sadness 0.82, fear 0.09, …` or `… : not clear`.
@@ -35,6 +35,8 @@ TONES: dict[str, str] = {
 }
 
 _ROLE = "You are a kind companion in a spoken conversation. Answer in one or two short plain sentences."
+# The small model drifts into French over "Paris" and the like unless it is told its one language.
+_SHORT_ROLE = _ROLE.replace("plain sentences", "plain English sentences")
 
 _EXAMPLES: dict[str, tuple[str, str]] = {
     "sadness": (
@@ -62,7 +64,8 @@ _EXAMPLES: dict[str, tuple[str, str]] = {
         "Really? How strange! Did you find out who it was?",
     ),
 }
-_EXAMPLES_SHOWN = 3
+_FACT = ("How many days are there in a week?", "There are seven days in a week.")
+_REMARK = ("The shop opens at nine on Saturdays.", "Good to know, thank you. Are you going there this weekend?")
 
 
 def tone_for(emotion: EmotionScores | None) -> str:
@@ -73,21 +76,23 @@ def tone_for(emotion: EmotionScores | None) -> str:
 def short_opening(emotion: EmotionScores | None) -> list[Message]:
     """The messages before the history for a small model: role, tone and a few examples."""
     tone = tone_for(emotion)
-    opening = [Message("system", _system(tone))]
-    if tone in _EXAMPLES:
-        others = [example for label, example in _EXAMPLES.items() if label != tone]
-        for question, answer in [*others[1 - _EXAMPLES_SHOWN :], _EXAMPLES[tone]]:
-            opening += [Message("user", question), Message("assistant", answer)]
+    opening = [Message("system", f"{_SHORT_ROLE} {TONES[tone]}")]
+    for question, answer in _examples(tone):
+        opening += [Message("user", question), Message("assistant", answer)]
     return opening
 
 
 def full_opening(emotion: EmotionScores | None) -> list[Message]:
     """The messages before the history for a large model: role, tone and the probabilities."""
-    return [Message("system", f"{_system(tone_for(emotion))}\nEmotion heard in the last message: {_scores(emotion)}")]
+    tone = TONES[tone_for(emotion)]
+    return [Message("system", f"{_ROLE} {tone}\nEmotion heard in the last message: {_scores(emotion)}")]
 
 
-def _system(tone: str) -> str:
-    return f"{_ROLE} {TONES[tone]}"
+def _examples(tone: str) -> list[tuple[str, str]]:
+    if tone == NEUTRAL:
+        return [_FACT, _REMARK]
+    others = [example for label, example in _EXAMPLES.items() if label != tone]
+    return [*others[-2:], _EXAMPLES[tone]]
 
 
 def _scores(emotion: EmotionScores | None) -> str:

@@ -1,0 +1,128 @@
+"""The four engines of a turn, made ready together and always freed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from emolib.chat import LlamaReplyModel, OpenAIReplyModel, ReplyModel
+from emolib.emotions import EmotionScores
+from emolib.errors import EmolibError
+
+if TYPE_CHECKING:
+    from emolib.speech import AudioClip, SpeechRecognizer
+    from emolib.tts import SpeechRequest
+
+__all__ = ["Classifier", "Stages", "Synthesizer", "choose_emotion_model", "default_reply_model", "open_stages"]
+
+_EVERYDAY = Path(__file__).parents[1] / "adapters" / "everyday"
+
+
+class Classifier(Protocol):
+    """Judges the emotion of texts, in order."""
+
+    def classify(self, texts: Sequence[str]) -> list[EmotionScores]: ...
+
+
+class Synthesizer(Protocol):
+    """Speaks a text."""
+
+    def synthesize(self, request: SpeechRequest) -> AudioClip: ...
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What a turn needs: an engine for each stage, and the name of what judges the emotion."""
+
+    recognizer: SpeechRecognizer
+    classifier: Classifier
+    reply_model: ReplyModel
+    synthesizer: Synthesizer
+    emotion_model: str
+
+
+def default_reply_model() -> ReplyModel:
+    """GPT or a compatible server where OPENAI_API_KEY or OPENAI_BASE_URL asks for it, else the embedded model.
+
+    OPENAI_MODEL names the model.
+    """
+    options = {"base_url": os.environ.get("OPENAI_BASE_URL"), "model": os.environ.get("OPENAI_MODEL")}
+    if os.environ.get("OPENAI_API_KEY") or options["base_url"]:
+        return OpenAIReplyModel(**{name: value for name, value in options.items() if value})
+    return LlamaReplyModel()
+
+
+def choose_emotion_model(given: str | Path | None, runs: Path = Path("runs")) -> tuple[str | Path, str]:
+    """What judges the emotion, and in words what that is.
+
+    In this order: what was `given`, the ready-made adapter, the newest whole run under `runs`, and at
+    last the base model as it is, untuned.
+    """
+    if given is not None:
+        return given, str(given)
+    if (_EVERYDAY / "adapter_config.json").is_file():
+        return _EVERYDAY, "the ready-made adapter 'everyday'"
+    newest = _newest_run(runs)
+    if newest is not None:
+        return newest, f"the newest run, {newest}"
+    from emolib.models import DEFAULT_BASE
+
+    return DEFAULT_BASE, f"the base model {DEFAULT_BASE}, not fine-tuned: `emolib train` makes it far better"
+
+
+@contextmanager
+def open_stages(
+    emotion_model: str | Path | None = None, reply_model: ReplyModel | None = None, tts_url: str | None = None
+) -> Iterator[Stages]:
+    """The embedded engines, loaded side by side; the speech service runs in a child process while this is open.
+
+    `tts_url` names a speech service that runs already. The reply model is the caller's to close, in
+    the event loop that used it. Whatever fails to load, nothing is left running.
+    """
+    reply_model = reply_model or default_reply_model()
+    chosen, description = choose_emotion_model(emotion_model)
+    # The pool is left, and with it every loader finished, before the stack stops what was started.
+    with ExitStack() as stack:
+        with ThreadPoolExecutor(thread_name_prefix="load") as pool:
+            recognizer = pool.submit(_load_recognizer)
+            synthesizer = pool.submit(_load_synthesizer, stack, tts_url)
+            classifier = pool.submit(_load_classifier, chosen)
+            pool.submit(reply_model.start).result()
+            stages = Stages(recognizer.result(), classifier.result(), reply_model, synthesizer.result(), description)
+        yield stages
+
+
+def _load_recognizer() -> SpeechRecognizer:
+    from emolib.speech import WhisperRecognizer
+
+    return WhisperRecognizer()
+
+
+def _load_classifier(model: str | Path) -> Classifier:
+    from emolib.classify import EmotionClassifier
+
+    return EmotionClassifier.load(model)
+
+
+def _load_synthesizer(stack: ExitStack, url: str | None) -> Synthesizer:
+    from emolib.tts import SpeechSynthesizer, running_service
+
+    url = url or stack.enter_context(running_service())
+    return stack.enter_context(SpeechSynthesizer(url))
+
+
+def _newest_run(runs: Path) -> Path | None:
+    from emolib.finetune import RunFolder
+
+    configs = [*runs.glob("*/adapter/adapter_config.json"), *runs.glob("*/*/adapter/adapter_config.json")]
+    for config in sorted(configs, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            return RunFolder.open(config.parents[1]).path
+        except EmolibError:
+            continue
+    return None

@@ -1,0 +1,90 @@
+"""A recorded question in, a recorded answer out."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from emolib.chat import ReplyModel
+from emolib.dialogue.exchange import answer_question
+from emolib.dialogue.stages import Stages, open_stages
+from emolib.dialogue.trace import Trace
+from emolib.dialogue.turn import Turn
+from emolib.errors import StorageError, UsageError
+from emolib.files import storage_errors
+
+if TYPE_CHECKING:
+    from emolib.speech import AudioClip
+
+__all__ = ["run_sync", "talk"]
+
+T = TypeVar("T")
+
+
+def talk(
+    question: str | Path,
+    answer: str | Path,
+    emotion_model: str | Path | None = None,
+    *,
+    reply_model: ReplyModel | None = None,
+    tts_url: str | None = None,
+) -> Turn:
+    """Answer the recording `question` in a voice that fits its emotion; the sound goes to `answer` (WAV).
+
+    `emotion_model` is a run folder, an adapter or a base model (default: `choose_emotion_model`),
+    `reply_model` what answers (default: GPT with OPENAI_API_KEY, else the embedded model), `tts_url` a
+    speech service that runs already (default: ours, in a child process). InputError where the
+    recording cannot be used or holds no speech, StorageError where `answer` cannot be written; an
+    `answer` that is there already is replaced only by a whole new one.
+    """
+    from emolib.speech import read_audio, write_wav
+
+    question, answer = Path(question), Path(answer)
+    _check_paths(question, answer)
+    clip = read_audio(question)
+    _check_writable(answer)
+    began = time.monotonic()
+    with open_stages(emotion_model, reply_model, tts_url) as stages:
+        load_ms = round((time.monotonic() - began) * 1000)
+        turn, sound, _ = run_sync(_answer_and_close(clip, stages))
+        write_wav(answer, sound)
+    return replace(turn, latency_ms={"load": load_ms, **turn.latency_ms})
+
+
+def run_sync(work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, also where an event loop runs already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+async def _answer_and_close(clip: AudioClip, stages: Stages) -> tuple[Turn, AudioClip, Trace]:
+    try:
+        return await answer_question(clip, stages)
+    finally:
+        await stages.reply_model.aclose()
+
+
+def _check_paths(question: Path, answer: Path) -> None:
+    if answer.suffix.lower() != ".wav":
+        raise UsageError(f"the answer is written as WAV: {answer} must end in .wav")
+    if question.exists() and answer.exists() and question.samefile(answer):
+        raise UsageError(f"the answer would overwrite the question {question}; name another file for it")
+
+
+def _check_writable(answer: Path) -> None:
+    """Fail before the models are loaded where the answer could not be written at the end."""
+    if answer.is_dir():
+        raise StorageError(f"cannot write {answer}: it is a folder; name a file in it")
+    with storage_errors(answer):
+        answer.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=answer.parent).close()
