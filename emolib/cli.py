@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import emolib
+from emolib.emotions import EMOTIONS
 from emolib.errors import EmolibError
 
 __all__ = ["main"]
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_export,
         _add_talk,
         _add_serve_tts,
+        _add_voice,
         _add_demo,
         _add_doctor,
     ):
@@ -256,6 +258,69 @@ def _serve_tts(options: argparse.Namespace) -> int:
         api_key=options.api_key,
         references=options.references,
     )
+    return 0
+
+
+# --- voice ---------------------------------------------------------------------------------------
+
+
+def _add_voice(commands: Any) -> None:
+    parser = _command(commands, "voice", _voice_list, "Keep reference clips of voices (voiceprints).")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    add = _command(actions, "add", _voice_add, "Add a reference clip of 3 to 30 s to a voice.")
+    add.add_argument("name", help="the voice; it is made where it is new")
+    add.add_argument("clip", type=Path, nargs="?", help="a recording (default: record the microphone)")
+    add.add_argument("--text", default="", help="what is said in it (default: what the recogniser hears)")
+    add.add_argument("--emotion", choices=EMOTIONS, help="the emotion it is spoken with (default: none)")
+    add.add_argument("--seconds", type=float, default=10.0, help="length of a new recording (default %(default)s)")
+    _command(actions, "list", _voice_list, "List the voices and their clips.")
+    for action, handler, summary in (
+        ("play", _voice_play, "Play the reference clip of a voice."),
+        ("remove", _voice_remove, "Delete a voice."),
+    ):
+        _command(actions, action, handler, summary).add_argument("name", help="the voice")
+    actions.choices["play"].add_argument("--emotion", choices=EMOTIONS, help="the clip for this emotion")
+
+
+def _voice_add(options: argparse.Namespace) -> int:
+    from emolib.speech import WhisperRecognizer, read_audio
+    from emolib.tts import VoiceLibrary, add_voice_clip
+
+    if options.clip is None:
+        from emolib.tts.audition import record
+
+        print(f"speak now, for {options.seconds:g} s …", flush=True)
+        clip = record(options.seconds)
+    else:
+        clip = read_audio(options.clip)
+    added = add_voice_clip(
+        VoiceLibrary(), options.name, clip, WhisperRecognizer(), text=options.text, emotion=options.emotion
+    )
+    print(f"{options.name}: {added.seconds:.1f} s for {added.emotion or 'any emotion'}: {added.text}")
+    return 0
+
+
+def _voice_list(options: argparse.Namespace) -> int:
+    from emolib.tts import VoiceLibrary
+
+    print(VoiceLibrary().table())
+    return 0
+
+
+def _voice_play(options: argparse.Namespace) -> int:
+    from emolib.tts import VoiceLibrary
+    from emolib.tts.audition import play
+
+    for clip in VoiceLibrary().open(options.name).sounds(options.emotion):
+        play(clip)
+    return 0
+
+
+def _voice_remove(options: argparse.Namespace) -> int:
+    from emolib.tts import VoiceLibrary
+
+    VoiceLibrary().remove(options.name)
+    print(f"{options.name} is removed")
     return 0
 
 

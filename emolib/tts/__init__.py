@@ -11,12 +11,15 @@ from typing import Any
 
 _HOME = {
     "SpeechRequest": "emolib.tts.request",
+    "Rendering": "emolib.tts.client",
     "SpeechSynthesizer": "emolib.tts.client",
+    "VoiceLibrary": "emolib.tts.voiceprints",
+    "add_voice_clip": "emolib.tts.voice_checks",
     "running_service": "emolib.tts.process",
     "serve": "emolib.tts.server",
 }
 
-__all__ = ["SpeechRequest", "SpeechSynthesizer", "running_service", "serve"]
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

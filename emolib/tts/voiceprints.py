@@ -58,18 +58,21 @@ class Voiceprint:
 
     def reference(self, emotion: str | None) -> Reference:
         """The clips for an emotion as one WAV of up to 30 s, and their transcripts as one text."""
+        chosen: list[VoiceClip] = []
+        for clip in self.clips_for(emotion):
+            if chosen and sum(other.seconds + _GAP_SECONDS for other in chosen) + clip.seconds > _LONGEST_REFERENCE:
+                break
+            chosen.append(clip)
+        return Reference(_one_wav([self._read(clip) for clip in chosen]), " ".join(clip.text for clip in chosen))
+
+    def sounds(self, emotion: str | None) -> list[AudioClip]:
+        """The clips for an emotion, to listen to."""
+        return [self._read(clip) for clip in self.clips_for(emotion)]
+
+    def _read(self, clip: VoiceClip) -> AudioClip:
         from emolib.speech import read_audio
 
-        sounds: list[AudioClip] = []
-        texts: list[str] = []
-        seconds = 0.0
-        for clip in self.clips_for(emotion):
-            if sounds and seconds + clip.seconds > _LONGEST_REFERENCE:
-                break
-            sounds.append(read_audio(self.folder / clip.file))
-            texts.append(clip.text)
-            seconds += clip.seconds + _GAP_SECONDS
-        return Reference(_one_wav(sounds), " ".join(texts))
+        return read_audio(self.folder / clip.file)
 
 
 class VoiceLibrary:
@@ -116,6 +119,15 @@ class VoiceLibrary:
         """Delete a voice and its clips."""
         with storage_errors(self.folder):
             shutil.rmtree(self.open(name).folder)
+
+    def table(self) -> str:
+        """The voices and their clips, a line each."""
+        lines = [
+            f"{name:<20} {clip.emotion or 'any':<9} {clip.seconds:5.1f} s  {clip.text}"
+            for name in self.names()
+            for clip in self.open(name).clips
+        ]
+        return "\n".join(lines) or f"no voices in {self.folder}; add one with: emolib voice add NAME clip.wav"
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
