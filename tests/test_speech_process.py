@@ -108,3 +108,9 @@ def test_the_command_serves_until_it_is_told_to_stop() -> None:
 def test_a_port_in_use_is_named() -> None:
     with running_service() as url, pytest.raises(ServiceError, match="choose another --port"):
         serve("127.0.0.1", int(url.rpartition(":")[2]))
+
+
+def test_an_answer_does_not_wait_for_the_next_packet() -> None:
+    with running_service() as url, requests.Session() as session:
+        times = [session.get(f"{url}/v1/health", timeout=5).elapsed.total_seconds() for _ in range(12)]
+    assert min(times[1:]) < 0.03, "Nagle's algorithm is on: each answer waits 40 ms for an acknowledgement"

@@ -32,12 +32,12 @@ class Prosody:
 NEUTRAL = Prosody()
 
 PROSODY: dict[str, Prosody] = {
-    "sadness": Prosody(rate=0.84, pitch=-1.5, gain=-5.0, pause=0.40, variation=0.50, timing=0.70),
-    "joy": Prosody(rate=1.07, pitch=+2.0, gain=+2.0, pause=0.15, variation=0.75, timing=0.85),
-    "love": Prosody(rate=0.91, pitch=-0.7, gain=-3.0, pause=0.28, variation=0.60, timing=0.75),
-    "anger": Prosody(rate=1.12, pitch=+1.0, gain=+4.0, pause=0.10, variation=0.70, timing=0.70),
-    "fear": Prosody(rate=1.17, pitch=+2.5, gain=-1.5, pause=0.12, variation=0.75, timing=0.90),
-    "surprise": Prosody(rate=1.10, pitch=+3.0, gain=+3.0, pause=0.18, variation=0.80, timing=0.85),
+    "sadness": Prosody(rate=0.80, pitch=-2.0, gain=-5.0, pause=0.40, variation=0.50, timing=0.70),
+    "joy": Prosody(rate=1.10, pitch=+2.5, gain=+2.0, pause=0.15, variation=0.75, timing=0.85),
+    "love": Prosody(rate=0.88, pitch=-1.0, gain=-3.0, pause=0.28, variation=0.60, timing=0.75),
+    "anger": Prosody(rate=1.16, pitch=+2.0, gain=+4.0, pause=0.10, variation=0.70, timing=0.70),
+    "fear": Prosody(rate=1.20, pitch=+3.0, gain=-1.5, pause=0.12, variation=0.75, timing=0.90),
+    "surprise": Prosody(rate=1.12, pitch=+3.5, gain=+3.0, pause=0.18, variation=0.80, timing=0.85),
 }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from emolib.errors import MissingDependency
 from emolib.tts.engines.base import Utterance
-from emolib.tts.engines.shaping import level, pitch_ratio, shift_pitch
+from emolib.tts.engines.shaping import level, pitch_ratio, shift_pitch, without_lead
 from emolib.tts.prosody import prosody_for
 
 __all__ = ["PiperEngine"]
@@ -65,7 +65,8 @@ class PiperEngine:
                 yield np.zeros(round(prosody.pause * self.sample_rate), dtype=np.float32)
             audio = self._voice.phoneme_ids_to_audio(self._voice.phonemes_to_ids(phonemes), settings)
             spoken = True
-            yield level(shift_pitch(np.atleast_1d(audio), self.sample_rate, prosody), prosody)
+            shifted = shift_pitch(np.atleast_1d(audio), self.sample_rate, prosody)
+            yield level(without_lead(shifted, self.sample_rate), prosody)
 
     def close(self) -> None:
         """Nothing outlives the process."""
