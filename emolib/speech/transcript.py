@@ -1,4 +1,4 @@
-"""What a recogniser gives back, and the interface that every recogniser has."""
+"""What a recogniser gives back, and the interfaces that every recogniser has."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from emolib.errors import InputError
 from emolib.speech.audio import AudioClip
 
-__all__ = ["NoSpeech", "SpeechRecognizer", "Transcript", "Word"]
+__all__ = ["NoSpeech", "RecognitionStream", "SpeechRecognizer", "StreamingRecognizer", "Transcript", "Word"]
 
 
 class NoSpeech(InputError):
@@ -51,4 +53,36 @@ class SpeechRecognizer(Protocol):
 
     def transcribe(self, clip: AudioClip) -> Transcript:
         """The text of a clip of any rate. NoSpeech (an InputError) where nothing was said."""
+        ...
+
+
+class RecognitionStream(Protocol):
+    """The recognition of one utterance while it is being spoken. Sound is float32 at 16 kHz."""
+
+    def push(self, samples: np.ndarray) -> None:
+        """Take the next samples, of any number; returns at once."""
+        ...
+
+    def hurry(self) -> None:
+        """A pause has begun: recognise what is there now, the utterance may be over."""
+        ...
+
+    def partial(self) -> tuple[str, int]:
+        """The text so far, and the number of samples that it covers."""
+        ...
+
+    def finish(self, spoken: int) -> Transcript:
+        """The transcript; speech ended at sample `spoken`. NoSpeech where nothing was said."""
+        ...
+
+    def close(self) -> None:
+        """Give up: the utterance was cancelled."""
+        ...
+
+
+class StreamingRecognizer(SpeechRecognizer, Protocol):
+    """A recogniser that starts before the utterance has ended."""
+
+    def stream(self) -> RecognitionStream:
+        """A new utterance."""
         ...

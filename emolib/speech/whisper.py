@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from emolib.errors import MissingDependency, ModelError
 from emolib.models import whisper_dir
 from emolib.speech.audio import SAMPLE_RATE, AudioClip
+from emolib.speech.partials import PartialTranscripts
 from emolib.speech.transcript import NoSpeech, Transcript, Word
 
 __all__ = ["WhisperRecognizer"]
@@ -18,6 +22,13 @@ _LEAST_SAMPLES = SAMPLE_RATE // 10
 #: Above this probability of "no speech", with a low probability of the text, Whisper has made it up.
 _NO_SPEECH = 0.6
 _UNSURE = -1.0
+_LOOPED = 2.4
+_WINDOW_S = 30
+#: A second try, not Whisper's five: where that fails too there is noise, and each costs a second.
+_TEMPERATURES = (0.0, 0.4)
+#: Whisper pads every clip to 30 s. With this much after the speech it hears the same and is faster;
+#: with less it repeats itself.
+_PADDING_S = 10
 
 
 class WhisperRecognizer:
@@ -25,7 +36,7 @@ class WhisperRecognizer:
 
     `model` is a folder or a hub name of a CTranslate2 Whisper (default: the embedded tiny.en),
     `threads` the number of CPU threads it may use, `beam_size` 1 is greedy, and `language` is None to
-    detect it (English models know English only).
+    detect it (English models know English only). Safe to call from several threads; one works at a time.
     """
 
     def __init__(
@@ -39,29 +50,45 @@ class WhisperRecognizer:
         word_times: bool = False,
     ) -> None:
         self._model = _load(str(model or whisper_dir()), device, threads)
-        self._beam_size = beam_size
-        self._language = language
-        self._word_times = word_times
+        self._lock = threading.Lock()
+        self._options = {
+            "language": language,
+            "beam_size": beam_size,
+            "word_timestamps": word_times,
+            "condition_on_previous_text": False,
+            "no_speech_threshold": _NO_SPEECH,
+            "log_prob_threshold": _UNSURE,
+        }
 
     def transcribe(self, clip: AudioClip) -> Transcript:
         """The text of `clip`. NoSpeech where it holds silence or noise alone."""
         sound = clip.resample(SAMPLE_RATE)
         if len(sound) < _LEAST_SAMPLES or not _holds_speech(sound):
             raise NoSpeech(clip)
-        segments, info = self._model.transcribe(
-            sound.samples,
-            language=self._language,
-            beam_size=self._beam_size,
-            word_timestamps=self._word_times,
-            condition_on_previous_text=False,
-            no_speech_threshold=_NO_SPEECH,
-            log_prob_threshold=_UNSURE,
-        )
-        spoken = [segment for segment in segments if _is_spoken(segment)]
+        with self._lock:
+            spoken, language = self._recognise(sound)
         text = "".join(segment.text for segment in spoken).strip()
         if not text:
             raise NoSpeech(clip)
-        return Transcript(text, info.language, _confidence(spoken), tuple(_words(spoken)))
+        return Transcript(text, language, _confidence(spoken), tuple(_words(spoken)))
+
+    def stream(self) -> PartialTranscripts:
+        """A new utterance, transcribed again and again in the background while it is spoken."""
+        return PartialTranscripts(self)
+
+    def _recognise(self, sound: AudioClip) -> tuple[list[Any], str]:
+        window = math.ceil(sound.seconds) + _PADDING_S
+        if window < _WINDOW_S:
+            segments, language = self._run(sound.samples, window, temperature=0.0)
+            if segments and not any(_is_doubtful(segment) for segment in segments):
+                return segments, language
+        return self._run(sound.samples, _WINDOW_S, temperature=_TEMPERATURES)
+
+    def _run(self, samples: np.ndarray, window_s: int, temperature: float | tuple[float, ...]) -> tuple[list[Any], str]:
+        segments, info = self._model.transcribe(
+            samples, chunk_length=window_s, temperature=temperature, **self._options
+        )
+        return [segment for segment in segments if _is_spoken(segment)], info.language
 
 
 def _load(model: str, device: str, threads: int) -> Any:
@@ -90,6 +117,10 @@ def _holds_speech(sound: AudioClip) -> bool:
 
 def _is_spoken(segment: Any) -> bool:
     return not (segment.no_speech_prob > _NO_SPEECH and segment.avg_logprob < _UNSURE)
+
+
+def _is_doubtful(segment: Any) -> bool:
+    return segment.compression_ratio > _LOOPED or segment.avg_logprob < _UNSURE
 
 
 def _confidence(segments: Sequence[Any]) -> float:

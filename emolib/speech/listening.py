@@ -1,0 +1,135 @@
+"""From a source to utterances and their transcripts, recognised while they are spoken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from emolib.speech.audio import SAMPLE_RATE, AudioClip, write_wav
+from emolib.speech.endpointing import Endpointer, SpeechEnd, SpeechStart
+from emolib.speech.sources import AudioSource
+from emolib.speech.transcript import NoSpeech, RecognitionStream, StreamingRecognizer, Transcript
+
+__all__ = ["Heard", "Partial", "listen", "utterances"]
+
+#: A pause this long may be the end: what was said is recognised now.
+_PAUSE_S = 0.06
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What was understood of the present utterance so far; it covers the sound up to sample `position`."""
+
+    text: str
+    position: int
+
+
+@dataclass(frozen=True)
+class Heard:
+    """An utterance with its transcript."""
+
+    end: SpeechEnd
+    transcript: Transcript
+
+
+def utterances(source: AudioSource, endpointer: Endpointer, *, save_to: Path | None = None) -> Iterator[AudioClip]:
+    """The utterances of `source`, each with its pre-roll; written as WAV files to `save_to` where given."""
+    for end in _ends(source, endpointer):
+        if save_to:
+            write_wav(save_to / f"utterance-{end.start / SAMPLE_RATE:09.2f}.wav", end.clip)
+        yield end.clip
+
+
+def listen(
+    source: AudioSource, endpointer: Endpointer, recognizer: StreamingRecognizer
+) -> Iterator[SpeechStart | Partial | SpeechEnd | Heard]:
+    """Everything that happens in `source`, in order.
+
+    Partial transcripts set how long the endpointer waits. An utterance in which no words were
+    understood has a SpeechEnd and no Heard.
+    """
+    session = _Session(endpointer, recognizer)
+    try:
+        for frame in source.frames():
+            yield from session.push(frame)
+        yield from session.finish()
+    finally:
+        session.close()
+
+
+def _ends(source: AudioSource, endpointer: Endpointer) -> Iterator[SpeechEnd]:
+    for frame in source.frames():
+        event = endpointer.push(frame)
+        if isinstance(event, SpeechEnd):
+            yield event
+    last = endpointer.finish()
+    if last:
+        yield last
+
+
+class _Session:
+    def __init__(self, endpointer: Endpointer, recognizer: StreamingRecognizer) -> None:
+        self._endpointer = endpointer
+        self._recognizer = recognizer
+        self._stream: RecognitionStream | None = None
+        self._first = 0
+        self._hurried = False
+        self._seen = 0
+
+    def push(self, frame: np.ndarray) -> Iterator[SpeechStart | Partial | SpeechEnd | Heard]:
+        event = self._endpointer.push(frame)
+        if self._stream and not isinstance(event, SpeechStart):
+            self._stream.push(frame)
+        if isinstance(event, SpeechStart):
+            yield event
+            self._begin()
+        elif isinstance(event, SpeechEnd):
+            yield from self._end(event)
+        elif self._stream:
+            yield from self._follow()
+
+    def finish(self) -> Iterator[SpeechEnd | Heard]:
+        event = self._endpointer.finish()
+        if event:
+            yield from self._end(event)
+
+    def close(self) -> None:
+        if self._stream:
+            self._stream.close()
+            self._stream = None
+
+    def _begin(self) -> None:
+        clip = self._endpointer.clip()
+        self._first = self._endpointer.position - len(clip)
+        self._seen = 0
+        self._hurried = False
+        self._stream = self._recognizer.stream()
+        self._stream.push(clip.samples)
+
+    def _follow(self) -> Iterator[Partial]:
+        in_pause = self._endpointer.silence_s >= _PAUSE_S
+        if in_pause and not self._hurried:
+            self._stream.hurry()
+        self._hurried = in_pause
+        text, covered = self._stream.partial()
+        if covered > self._seen:
+            self._seen = covered
+            yield Partial(text, self._first + covered)
+        # What was understood before the last word says nothing about whether that word was the last.
+        if text and self._first + covered >= self._endpointer.last_speech:
+            self._endpointer.hint(text)
+
+    def _end(self, event: SpeechEnd) -> Iterator[SpeechEnd | Heard]:
+        yield event
+        stream, self._stream = self._stream, None
+        if not stream:
+            return
+        try:
+            yield Heard(event, stream.finish(event.end - self._first))
+        except NoSpeech:
+            return
+        finally:
+            stream.close()

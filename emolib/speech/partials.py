@@ -1,0 +1,96 @@
+"""Partial transcripts of an utterance, from a recogniser that takes whole clips only."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from emolib.errors import EmolibError
+from emolib.speech.audio import SAMPLE_RATE, AudioClip
+from emolib.speech.transcript import NoSpeech, SpeechRecognizer, Transcript
+
+__all__ = ["PartialTranscripts"]
+
+
+class PartialTranscripts:
+    """A `RecognitionStream` that transcribes what has been said so far, every `every_s` seconds.
+
+    Each pass covers the utterance from its start, so the one that began after the last word is the
+    final transcript: `finish` then has nothing left to do.
+    """
+
+    def __init__(self, recognizer: SpeechRecognizer, *, every_s: float = 2.0) -> None:
+        self._recognizer = recognizer
+        self._every = self._next = round(every_s * SAMPLE_RATE)
+        self._pieces: list[np.ndarray] = []
+        self._count = 0
+        self._transcript: Transcript | None = None
+        self._covered = 0
+        self._failure: EmolibError | None = None
+        self._changed = threading.Condition()
+        # An executor's thread is waited for when Python ends; a daemon thread inside of C++ would crash it.
+        self._executor = ThreadPoolExecutor(1, "partial transcripts")
+        self._busy = self._closed = False
+
+    def push(self, samples: np.ndarray) -> None:
+        """Take the next samples, float32 at 16 kHz."""
+        with self._changed:
+            self._pieces.append(samples)
+            self._count += len(samples)
+            self._start_if_due()
+
+    def hurry(self) -> None:
+        """Transcribe what is there as soon as the present pass is done."""
+        with self._changed:
+            self._next = self._count
+            self._start_if_due()
+
+    def partial(self) -> tuple[str, int]:
+        """The text so far and the number of samples it covers; empty while nothing was understood."""
+        with self._changed:
+            return (self._transcript.text if self._transcript else ""), self._covered
+
+    def finish(self, spoken: int) -> Transcript:
+        """The transcript of the utterance whose speech ended at sample `spoken`."""
+        with self._changed:
+            if self._covered < spoken:
+                self._next = min(self._next, self._count)
+                self._start_if_due()
+                self._changed.wait_for(lambda: self._covered >= min(spoken, self._count) or self._closed)
+            transcript, failure = self._transcript, self._failure
+        self.close()
+        if failure:
+            raise failure
+        if transcript is None:
+            raise NoSpeech(AudioClip(np.zeros(self._count, dtype=np.float32), SAMPLE_RATE, "the utterance"))
+        return transcript
+
+    def close(self) -> None:
+        """Give up; a pass that runs is left to end by itself."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._executor.shutdown(wait=False)
+
+    def _start_if_due(self) -> None:
+        if self._busy or self._closed or self._count < self._next or self._count <= self._covered:
+            return
+        self._busy = True
+        self._next = self._count + self._every
+        self._executor.submit(self._pass, np.concatenate(self._pieces), self._count)
+
+    def _pass(self, samples: np.ndarray, count: int) -> None:
+        transcript = failure = None
+        try:
+            transcript = self._recognizer.transcribe(AudioClip(samples, SAMPLE_RATE, "the utterance"))
+        except NoSpeech:
+            pass
+        except EmolibError as error:
+            failure = error
+        with self._changed:
+            self._busy = False
+            self._transcript, self._covered, self._failure = transcript or self._transcript, count, failure
+            self._changed.notify_all()
+            self._start_if_due()
