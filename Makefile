@@ -1,13 +1,14 @@
 # make demo      the main job, from a corpus to a spoken answer      make test       all tests, notebooks last
 # make setup     only the environment (.venv)                       make notebooks  only the notebooks
 # make lint      style                                              make bench      every benchmark, quick form
+# make env-fish  the environment of Fish-Speech (.venv-fish)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test unit notebooks lint bench system clean
+.PHONY: setup demo test unit notebooks lint bench system env-fish clean
 
 setup: $(READY)
 
@@ -37,6 +38,15 @@ lint: setup
 
 bench: setup
 	for name in $(notdir $(basename $(wildcard benchmarks/[a-z]*.py))); do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
+
+# Fish-Speech's server looks for its project's root by a marker file that its wheel lacks.
+env-fish: .venv-fish/.ready
+
+.venv-fish/.ready: environments/tts-fish.txt
+	$(PYTHON) -m venv .venv-fish
+	.venv-fish/bin/python -m pip install --quiet --requirement environments/tts-fish.txt
+	touch "$$(.venv-fish/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/.project-root"
+	@touch $@
 
 # PortAudio, for the microphone: installed where that is possible without asking (root on Debian or Ubuntu).
 system:

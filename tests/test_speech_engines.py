@@ -72,6 +72,13 @@ def test_sadness_is_slower_and_quieter_than_anger(name: str) -> None:
     assert np.sqrt(np.mean(sad**2)) < 0.5 * np.sqrt(np.mean(angry**2))
 
 
+def test_chinese_is_not_spelt_out_by_the_english_voice() -> None:
+    piper = load_engine("piper")
+    assert len(say(piper, "你好")) / piper.sample_rate < 1.2
+    mixed = len(say(piper, "He said 你好 to her.")) - len(say(piper, "He said to her."))
+    assert -0.2 < mixed / piper.sample_rate < 1.2
+
+
 class TestFish:
     def test_each_sentence_goes_with_its_tag_and_the_clips(self, tmp_path: Path) -> None:
         server = ToneEngine()

@@ -11,6 +11,7 @@ import numpy as np
 
 from emolib.errors import MissingDependency
 from emolib.tts.engines.base import Utterance
+from emolib.tts.engines.phonemes import MixedPhonemizer
 from emolib.tts.engines.shaping import level, pitch_ratio, shift_pitch, without_lead
 from emolib.tts.prosody import prosody_for
 
@@ -38,6 +39,7 @@ class PiperEngine:
         config = PiperConfig.from_dict(json.loads(Path(f"{voice}.json").read_text(encoding="utf-8")))
         self._settings = SynthesisConfig
         self._voice = PiperVoice(session=session, config=config)
+        self._phonemes = MixedPhonemizer(self._voice)
         self.sample_rate: int = config.sample_rate
         self._warm_up()
 
@@ -56,7 +58,7 @@ class PiperEngine:
             normalize_audio=False,
         )
         spoken = False
-        for phonemes in self._voice.phonemize(utterance.text):
+        for phonemes in self._phonemes(utterance.text):
             if stop.is_set():
                 return
             if not phonemes:
