@@ -1,14 +1,14 @@
 # make demo      the main job, from a corpus to a spoken answer      make test       all tests, notebooks last
 # make setup     only the environment (.venv)                       make notebooks  only the notebooks
 # make lint      style                                              make bench      every benchmark, quick form
-# make env-fish  the environment of Fish-Speech (.venv-fish)
+# make env-fish  the environment of Fish-Speech (.venv-fish)       make conformance  its real HTTP layer as a peer
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test unit notebooks lint bench system env-fish clean
+.PHONY: setup demo test unit notebooks lint bench system env-fish conformance clean
 
 setup: $(READY)
 
@@ -46,6 +46,15 @@ env-fish: .venv-fish/.ready
 	$(PYTHON) -m venv .venv-fish
 	.venv-fish/bin/python -m pip install --quiet --requirement environments/tts-fish.txt
 	touch "$$(.venv-fish/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/.project-root"
+	@touch $@
+
+conformance: setup .venv-conformance/.ready
+	EMOLIB_FISH_PYTHON=$(CURDIR)/.venv-conformance/bin/python $(BIN)/python -m pytest tests/conformance
+
+.venv-conformance/.ready: environments/conformance.txt
+	$(PYTHON) -m venv .venv-conformance
+	.venv-conformance/bin/python -m pip install --quiet --requirement environments/conformance.txt
+	.venv-conformance/bin/python -m pip install --quiet --no-deps fish-speech==0.1.0
 	@touch $@
 
 # PortAudio, for the microphone: installed where that is possible without asking (root on Debian or Ubuntu).
