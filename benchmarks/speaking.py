@@ -4,10 +4,13 @@ Figures: `first_sound_ms_p50`, from the request for a short clause to the first 
 at the start of the clip included; `service_overhead_ms_p50`, what HTTP, queue, coding and the client add to
 the engine's own time; `round_trip_wer`, the word error rate of all renderings through Whisper. One row an
 emotion: speaking rate, fundamental frequency and energy beside the neutral voice, and word error rate.
+Besides: the longest over the shortest wait of eight clients at once, and the growth of the service's memory
+over a minute of synthesis.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import statistics
 import sys
@@ -21,7 +24,8 @@ import numpy as np
 from benchmarks._report import Report, run
 from emolib.emotions import EMOTIONS
 from emolib.speech import AudioClip, WhisperRecognizer
-from emolib.tts import SpeechRequest, SpeechSynthesizer, running_service
+from emolib.tts import SpeechRequest, SpeechSynthesizer
+from emolib.tts.process import ServiceProcess
 
 CLAUSES = ("Of course,", "I see,", "That is wonderful,", "Oh no,", "Well,", "I am so sorry,", "Really?", "Thank you,")
 
@@ -44,11 +48,18 @@ _FRAME = 0.02
 
 def measure(report: Report, quick: bool) -> None:
     """Fill the report."""
-    with running_service("piper") as url, SpeechSynthesizer(url) as tts:
-        report.figures["first_sound_ms_p50"] = round(first_sound_ms(tts, 8 if quick else 40), 1)
-        report.figures["service_overhead_ms_p50"] = round(overhead_ms(url, 10 if quick else 40), 2)
-        report.figures["clients_8_wait_spread"] = round(wait_spread(url, 3 if quick else 8), 2)
-        measure_emotions(report, tts, SENTENCES[:3] if quick else SENTENCES)
+    service = ServiceProcess("piper")
+    service.start()
+    try:
+        with SpeechSynthesizer(service.url) as tts:
+            report.figures["first_sound_ms_p50"] = round(first_sound_ms(tts, 8 if quick else 40), 1)
+            report.figures["service_overhead_ms_p50"] = round(overhead_ms(service.url, 10 if quick else 40), 2)
+            report.figures["clients_8_wait_spread"] = round(wait_spread(service.url, 3 if quick else 8), 2)
+            report.figures["memory_growth_mb"] = round(memory_growth_mb(service, tts, 5 if quick else 60), 2)
+            measure_emotions(report, tts, SENTENCES[:3] if quick else SENTENCES)
+            report.figures["real_time_factor"] = tts.health()["real_time_factor"]
+    finally:
+        service.stop()
 
 
 def first_sound_ms(tts: SpeechSynthesizer, times: int) -> float:
@@ -100,6 +111,23 @@ def wait_spread(url: str, rounds: int) -> float:
     with ThreadPoolExecutor(8) as pool:
         seconds = list(pool.map(client, range(8)))
     return max(seconds) / min(seconds)
+
+
+def memory_growth_mb(service: ServiceProcess, tts: SpeechSynthesizer, seconds: float) -> float:
+    """What the service's memory grew by from the first third of `seconds` of synthesis to their end, in MB."""
+    import psutil
+
+    process = psutil.Process(service.pid)
+    started = time.perf_counter()
+    early = 0
+    for sentence in itertools.cycle(SENTENCES):
+        tts.synthesize(SpeechRequest(sentence))
+        elapsed = time.perf_counter() - started
+        if not early and elapsed > seconds / 3:
+            early = process.memory_info().rss
+        if elapsed > seconds:
+            return (process.memory_info().rss - early) / 2**20
+    raise AssertionError("a cycle has no end")
 
 
 def measure_emotions(report: Report, tts: SpeechSynthesizer, sentences: Iterable[str]) -> None:

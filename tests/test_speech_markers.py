@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emolib.emotions import EMOTIONS
@@ -51,7 +51,8 @@ def test_a_strong_emotion_has_a_stronger_tag() -> None:
         assert all(tags.tag("x", emotion, 2.0) != tags.tag("x", emotion, 1.0) for emotion in EMOTIONS)
 
 
-@given(st.text())
+@given(st.text(max_size=80))
+@settings(max_examples=50)
 def test_what_is_speakable_has_no_controls_and_is_stable(text: str) -> None:
     spoken = speakable(text)
     assert spoken.isprintable()
@@ -59,7 +60,8 @@ def test_what_is_speakable_has_no_controls_and_is_stable(text: str) -> None:
     assert spoken == spoken.strip()
 
 
-@given(st.text())
+@given(st.text(max_size=80))
+@settings(max_examples=50)
 def test_sentences_lose_nothing_but_white_space(text: str) -> None:
     together = "".join("".join(sentences(text)).split())
     assert together == "".join(text.split())

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -47,17 +48,16 @@ def test_a_service_killed_in_the_middle_of_a_reply_comes_back_and_the_dialogue_g
     assert heard[0].clip.seconds > 6 > heard[1].clip.seconds > 0.5
 
 
-@pytest.mark.parametrize("trouble", [RuntimeError, KeyboardInterrupt])
-def test_it_is_stopped_whatever_happens(trouble: type[BaseException]) -> None:
+def test_it_is_stopped_by_a_ctrl_c_too() -> None:
     urls = []
 
     def use() -> None:
         with running_service("piper") as url:
             urls.append(url)
             assert answers(url)
-            raise trouble
+            raise KeyboardInterrupt
 
-    with pytest.raises(trouble):
+    with pytest.raises(KeyboardInterrupt):
         use()
     assert not answers(urls[0])
 
@@ -105,12 +105,18 @@ def test_the_command_serves_until_it_is_told_to_stop() -> None:
     assert not answers(url)
 
 
-def test_a_port_in_use_is_named() -> None:
-    with running_service() as url, pytest.raises(ServiceError, match="choose another --port"):
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with running_service("piper") as address:
+        yield address
+
+
+def test_a_port_in_use_is_named(url: str) -> None:
+    with pytest.raises(ServiceError, match="choose another --port"):
         serve("127.0.0.1", int(url.rpartition(":")[2]))
 
 
-def test_an_answer_does_not_wait_for_the_next_packet() -> None:
-    with running_service() as url, requests.Session() as session:
+def test_an_answer_does_not_wait_for_the_next_packet(url: str) -> None:
+    with requests.Session() as session:
         times = [session.get(f"{url}/v1/health", timeout=5).elapsed.total_seconds() for _ in range(12)]
     assert min(times[1:]) < 0.03, "Nagle's algorithm is on: each answer waits 40 ms for an acknowledgement"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from starlette.datastructures import UploadFile
@@ -13,6 +14,8 @@ from emolib.tts.refusal import Refusal
 __all__ = ["content_type", "read_body", "read_form"]
 
 _FIELD_BYTES = 64 * 1024
+#: How long a client may pause in the middle of its body.
+_PATIENCE_SECONDS = 30.0
 
 
 def content_type(request: Request) -> str:
@@ -47,7 +50,14 @@ async def _bounded(request: Request, limit: int) -> AsyncIterator[bytes]:
     size = 0
     if announced.isdigit() and int(announced) > limit:
         raise _too_large(limit)
-    async for part in request.stream():
+    parts = request.stream()
+    while True:
+        try:
+            part = await asyncio.wait_for(anext(parts, None), _PATIENCE_SECONDS)
+        except TimeoutError:
+            raise Refusal(408, f"nothing of the body came for {_PATIENCE_SECONDS:g} s") from None
+        if part is None:
+            return
         size += len(part)
         if size > limit:
             raise _too_large(limit)

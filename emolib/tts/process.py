@@ -43,6 +43,8 @@ class ServiceProcess:
         self._startup_s = startup_s
         self._child: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
+        #: Held while a child is made or ended, so that none is made after the end.
+        self._changing = threading.Lock()
         self._port = 0
         self.url = ""
         self.restarts = 0
@@ -60,43 +62,54 @@ class ServiceProcess:
     def stop(self) -> None:
         """Stop the child: politely, then for certain."""
         self._stopping.set()
-        if self._child is None:
-            return
-        self._child.terminate()
-        try:
-            self._child.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
-        for pipe in (self._child.stdin, self._child.stdout):
-            with contextlib.suppress(OSError):
-                pipe.close()
+        with self._changing:
+            if self._child is not None:
+                _end(self._child)
 
     def _launch(self) -> None:
-        # The child stops at the end of its standard input, which comes when this process dies, however it
-        # dies. Its own session keeps a Ctrl-C in the terminal from reaching it before our clean-up.
-        command = [sys.executable, "-m", "emolib.tts.process", self._engine, str(self._port)]
-        self._child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env=_environment()
-        )
-        line = _first_line(self._child.stdout, self._startup_s)
+        with self._changing:
+            if self._child is not None:
+                _end(self._child)
+            if self._stopping.is_set():
+                return
+            child = self._child = self._spawn()
+        line = _first_line(child.stdout, self._startup_s)
         if not line.startswith("http://"):
-            ended = self._child.poll()
+            ended = child.poll()
             state = f"ended with exit code {ended}" if ended is not None else f"was silent for {self._startup_s:g} s"
             raise ServiceError(f"the speech service did not start: it {state}; try `emolib serve-tts` by itself")
         self.url = line
         self._port = int(line.rpartition(":")[2])
 
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        # The child stops at the end of its standard input, which comes when this process dies, however it
+        # dies. Its own session keeps a Ctrl-C in the terminal from reaching it before our clean-up.
+        command = [sys.executable, "-m", "emolib.tts.process", self._engine, str(self._port)]
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env=_environment()
+        )
+
     def _watch(self) -> None:
-        while not self._stopping.is_set():
+        while self.restarts < _RESTARTS:
             self._child.wait()
-            if self._stopping.is_set() or self.restarts >= _RESTARTS:
+            if self._stopping.is_set():
                 return
             self.restarts += 1
             with contextlib.suppress(ServiceError):
                 self._launch()
-            if self._stopping.is_set():
-                self._child.kill()
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a child, politely and then for certain, and close its pipes."""
+    child.terminate()
+    try:
+        child.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+    for pipe in (child.stdin, child.stdout):
+        with contextlib.suppress(OSError):
+            pipe.close()
 
 
 def _environment() -> dict[str, str]:

@@ -11,6 +11,8 @@ from emolib.errors import MissingDependency, ServiceError, UsageError
 __all__ = ["serve"]
 
 _GRACE_SECONDS = 3
+#: Beyond these connections, idle ones included, a new one is answered 503.
+_MOST_CONNECTIONS = 256
 
 
 def serve(
@@ -48,6 +50,7 @@ def serve(
         create_app(voice, store, api_key=api_key),
         log_level="warning",
         timeout_graceful_shutdown=_GRACE_SECONDS,
+        limit_concurrency=_MOST_CONNECTIONS,
         ws="none",
     )
     # From here on connections are queued by the kernel, so the URL is good before uvicorn runs.

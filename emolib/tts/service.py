@@ -115,7 +115,10 @@ async def _answer(body: SpeechBody, utterance: Utterance, speaker: Speaker) -> R
     if body.streaming:
         return StreamingResponse(_stream(speech.pieces, sample_rate), media_type=media_type)
     samples = await _gather(speech.pieces)
-    sound = await asyncio.to_thread(encode, samples, sample_rate, body.format)
+    if body.format in ("wav", "pcm"):
+        sound = encode(samples, sample_rate, body.format)
+    else:
+        sound = await asyncio.to_thread(encode, samples, sample_rate, body.format)
     headers = {"Server-Timing": f"engine;dur={1000 * speech.engine_seconds:.2f}"}
     return Response(sound, media_type=media_type, headers=headers)
 

@@ -122,7 +122,7 @@ def test_a_failure_of_the_engine_is_named(tts: SpeechSynthesizer) -> None:
 
 @pytest.mark.parametrize("key", [None, "wrong"])
 def test_a_wrong_key(url: str, key: str | None) -> None:
-    with SpeechSynthesizer(url, key, retries=0) as tts, pytest.raises(ServiceError, match="40[13]"):
+    with SpeechSynthesizer(url, key, retries=0) as tts, pytest.raises(ServiceError, match=r"40[13]"):
         tts.synthesize(SpeechRequest("one"))
 
 
