@@ -12,10 +12,35 @@ from dataclasses import dataclass
 
 from emolib.errors import InputError
 
-__all__ = ["ABSTAIN_BELOW", "EMOTIONS", "EmotionScores", "parse_emotion"]
+__all__ = ["ABSTAIN_BELOW", "EMOTIONS", "GOEMOTIONS", "NEUTRAL", "EmotionScores", "parse_emotion"]
 
 #: The labels in the order of CARER's numeric ids: 0 sadness … 5 surprise.
 EMOTIONS: tuple[str, ...] = ("sadness", "joy", "love", "anger", "fear", "surprise")
+
+#: What GoEmotions calls a text without emotion; not one of the six, the classifier abstains on it.
+NEUTRAL = "neutral"
+
+#: GoEmotions' 28 labels (Demszky et al., 2020, "GoEmotions: A Dataset of Fine-Grained Emotions") as ours.
+#:
+#: The groups start from the six of Ekman that its authors publish, with four differences. Love is a class of
+#: its own in CARER, where it holds affection and care for someone: `love` and `caring` go there instead of to
+#: joy. Disgust, which CARER lacks, goes to anger, its nearest neighbour in the authors' own clustering.
+#: `approval`, `disapproval`, `confusion`, `curiosity`, `realization` and `desire` are stances and states of
+#: knowing or wanting rather than one of the six: a plain "is it open on Sundays?" or "I agree" would make an
+#: assistant sound surprised or delighted for no reason, so they count as neutral.
+GOEMOTIONS: dict[str, str] = {
+    **dict.fromkeys(("disappointment", "embarrassment", "grief", "remorse", "sadness"), "sadness"),
+    **dict.fromkeys(
+        ("admiration", "amusement", "excitement", "gratitude", "joy", "optimism", "pride", "relief"), "joy"
+    ),
+    **dict.fromkeys(("caring", "love"), "love"),
+    **dict.fromkeys(("anger", "annoyance", "disgust"), "anger"),
+    **dict.fromkeys(("fear", "nervousness"), "fear"),
+    "surprise": "surprise",
+    **dict.fromkeys(
+        ("approval", "confusion", "curiosity", "desire", "disapproval", "neutral", "realization"), NEUTRAL
+    ),
+}
 
 #: Below this probability of the best label, a dialogue treats the text as neutral.
 ABSTAIN_BELOW = 0.5

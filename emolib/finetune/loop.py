@@ -23,6 +23,7 @@ from emolib.errors import EmolibError, ModelError
 from emolib.files import write_json
 from emolib.finetune.batches import PromptEncoder, collate, end_token_id
 from emolib.finetune.checkpoints import load_adapter_weights, mark_complete, write_adapter
+from emolib.finetune.fused_lora import fused_lora
 from emolib.finetune.objective import PromptLoss, evaluate_held_out, verify
 from emolib.finetune.precision import Precision, choose_precision
 from emolib.finetune.run_folder import RunFolder
@@ -116,7 +117,8 @@ class Loop:
             if loss.shared:
                 loss.shared = self._shared_prefix_holds(trainer)
             self._record_engine(loss.shared)
-            with _stop_signals() as stop:
+            speed_up = fused_lora(self.model) if loss.shared else contextlib.nullcontext()
+            with speed_up, _stop_signals() as stop:
                 trainer.train_until(stop, checkpoint)
         if stop.is_set():
             raise KeyboardInterrupt

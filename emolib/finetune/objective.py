@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from emolib.finetune.batches import Example, PromptEncoder, collate
+from emolib.finetune.fused_lora import fused_lora
 from emolib.finetune.shared_prefix import head, run_prefix, run_suffixes
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class Verification:
 def verify(
     model: Any, prefix_ids: Sequence[int], batch: dict[str, Tensor], *, loss_on: str, dtype: str
 ) -> Verification:
-    """Loss and gradient of `batch` by both ways; the gradients of `model` are zero afterwards."""
+    """Loss and gradient of `batch`: shared prefix and fused LoRA against whole prompts and PEFT's own LoRA."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def measured(way: Any) -> tuple[float, Tensor]:
@@ -166,7 +167,8 @@ def verify(
         parts = [torch.zeros(1) if gradient is None else gradient.float().flatten().cpu() for gradient in gradients]
         return loss.item(), torch.cat(parts)
 
-    loss, gradient = measured(shared_prefix_loss)
+    with fused_lora(model):
+        loss, gradient = measured(shared_prefix_loss)
     plain_loss, plain_gradient = measured(padded_loss)
     scale = plain_gradient.norm().clamp(min=1e-12)
     return Verification(
