@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
-from emolib.errors import MissingDependency, ModelError
+from emolib.errors import MissingDependency, ModelError, UsageError
 from emolib.finetune.precision import Precision
 from emolib.finetune.settings import TrainSettings
 
-__all__ = ["add_adapter", "load_trainable_base"]
+__all__ = ["add_adapter", "load_trainable_base", "start_from"]
 
 
 def load_trainable_base(settings: TrainSettings, precision: Precision) -> tuple[Any, Any]:
@@ -72,3 +74,39 @@ def add_adapter(base: Any, settings: TrainSettings, base_name: str) -> Any:
         ) from error
     model.peft_config["default"].base_model_name_or_path = base_name
     return model
+
+
+def start_from(model: Any, folder: Path, base: dict[str, Any]) -> None:
+    """Give the fresh adapter of `model` the weights of the adapter in `folder` (or of a run folder).
+
+    ModelError where that adapter was trained on another base model than `base`, or has another shape.
+    """
+    from emolib.finetune.checkpoints import load_adapter_weights
+
+    adapter = folder / "adapter" if (folder / "adapter").is_dir() else folder
+    if not (adapter / "adapter_config.json").is_file():
+        raise UsageError(f"{folder} holds no adapter to start from (no adapter_config.json)")
+    theirs = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    notes_file = adapter / "emolib.json"
+    notes = json.loads(notes_file.read_text(encoding="utf-8")) if notes_file.is_file() else {}
+    known = notes.get("base_model") or {"name": theirs.get("base_model_name_or_path")}
+    for key in ("sha256", "revision"):
+        if known.get(key) and base.get(key) and known[key] != base[key]:
+            raise _other_base(folder, known, base)
+    if not known.get("sha256") and not known.get("revision") and known.get("name") != base["name"]:
+        raise _other_base(folder, known, base)
+    ours = model.peft_config["default"]
+    shape = (theirs.get("r"), sorted(theirs.get("target_modules") or []))
+    if shape != (ours.r, sorted(ours.target_modules)):
+        raise ModelError(
+            f"the adapter in {folder} has rank {shape[0]} on {', '.join(shape[1])}, and the settings ask for rank"
+            f" {ours.r} on {', '.join(sorted(ours.target_modules))}; change lora_rank or target_modules"
+        )
+    load_adapter_weights(model, adapter)
+
+
+def _other_base(folder: Path, known: dict[str, Any], base: dict[str, Any]) -> ModelError:
+    return ModelError(
+        f"the adapter in {folder} was trained on {known.get('name')}, not on {base['name']} with these weights;"
+        f" train with --model {known.get('name')}"
+    )

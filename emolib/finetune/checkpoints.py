@@ -31,12 +31,13 @@ def last_checkpoint(folder: Path) -> Path | None:
     return complete[-1] if complete else None
 
 
-def save_adapter(model: Any, folder: Path) -> None:
-    """Write a PEFT model's adapter to `folder` under a temporary name, then put it in place."""
+def save_adapter(model: Any, folder: Path, notes: dict[str, Any]) -> None:
+    """Write a PEFT model's adapter and `notes` (emolib.json) under a temporary name, then put them at `folder`."""
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     with storage_errors(folder):
         try:
             write_adapter(model, temporary)
+            write_json(temporary / "emolib.json", notes)
             if folder.exists():
                 os.replace(folder, temporary.with_name(f"{temporary.name}.old"))
             os.replace(temporary, folder)

@@ -7,7 +7,6 @@ import logging
 import math
 import signal
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,26 +15,26 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from transformers import TrainerCallback, TrainingArguments
+from transformers import TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from emolib.errors import EmolibError, ModelError
 from emolib.files import write_json
 from emolib.finetune.batches import PromptEncoder, collate, end_token_id
-from emolib.finetune.checkpoints import load_adapter_weights, mark_complete, write_adapter
+from emolib.finetune.checkpoints import load_adapter_weights, save_adapter, write_adapter
 from emolib.finetune.fused_lora import fused_lora
 from emolib.finetune.objective import PromptLoss, evaluate_held_out, verify
 from emolib.finetune.precision import Precision, choose_precision
+from emolib.finetune.recorder import Recorder
 from emolib.finetune.run_folder import RunFolder
 from emolib.finetune.sampling import Examples, LengthBuckets
 from emolib.finetune.settings import TrainSettings
-from emolib.finetune.tracking import LogFile, NoTracker, Progress, Tracker, make_tracker
 from emolib.prompts import get_prompt
 
 if TYPE_CHECKING:
     from emolib.finetune.trainer import TrainingData
 
-__all__ = ["DivergedError", "Loop", "is_out_of_memory"]
+__all__ = ["DivergedError", "Loop", "is_out_of_memory", "stop_signals"]
 
 _log = logging.getLogger(__name__)
 
@@ -66,15 +65,18 @@ class Loop:
         cls, run_folder: RunFolder, settings: TrainSettings, data: TrainingData, config: dict[str, Any]
     ) -> Loop:
         """Load the base model and put a fresh adapter on it, by the seed."""
-        from emolib.finetune.adapters import add_adapter, load_trainable_base
+        from emolib.finetune.adapters import add_adapter, load_trainable_base, start_from
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         precision = choose_precision(settings.dtype, "cuda" if settings.load_in_4bit else device)
-        base, tokenizer = load_trainable_base(settings, precision)
+        with _quiet_libraries():
+            base, tokenizer = load_trainable_base(settings, precision)
         encoder = PromptEncoder(
             tokenizer, get_prompt(settings.prompt), end_id=end_token_id(base, tokenizer), max_length=settings.max_length
         )
         model = add_adapter(base, settings, config["base_model"]["name"])
+        if settings.start_from:
+            start_from(model, Path(settings.start_from), config["base_model"])
         trainable = {name: p.detach().cpu().clone() for name, p in model.named_parameters() if p.requires_grad}
         config = {
             **config,
@@ -118,10 +120,16 @@ class Loop:
                 loss.shared = self._shared_prefix_holds(trainer)
             self._record_engine(loss.shared)
             speed_up = fused_lora(self.model) if loss.shared else contextlib.nullcontext()
-            with speed_up, _stop_signals() as stop:
+            with speed_up, stop_signals() as stop:
                 trainer.train_until(stop, checkpoint)
         if stop.is_set():
             raise KeyboardInterrupt
+
+    def save(self) -> None:
+        """Write the trained adapter, with what inference has to know about it, into the run folder."""
+        notes = {"base_model": self.config["base_model"], "prompt": self.settings.prompt}
+        if self.is_main_process:
+            save_adapter(self.model, self.run_folder.adapter, notes)
 
     def _record_engine(self, shared: bool) -> None:
         self.config["engine"] = "prefix" if shared else "plain"
@@ -184,7 +192,7 @@ class _Trainer(transformers.Trainer):
 
     def train_until(self, stop: threading.Event, checkpoint: Path | None) -> None:
         """Train; `stop` ends it after the step in hand, with a checkpoint."""
-        self.add_callback(_Recorder(self, stop, fresh=checkpoint is None))
+        self.add_callback(Recorder(self.loop.run_folder, self.loop.settings, self.loop.config, stop, self.sampler))
         self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
@@ -242,65 +250,6 @@ class _Trainer(transformers.Trainer):
         load_adapter_weights(self.loop.model, Path(resume_from_checkpoint))
 
 
-class _Recorder(TrainerCallback):
-    """Writes the log, moves the bar, marks checkpoints, and listens for a stop."""
-
-    def __init__(self, trainer: _Trainer, stop: threading.Event, *, fresh: bool) -> None:
-        self._trainer = trainer
-        self._stop = stop
-        self._fresh = fresh
-        self._log: LogFile | None = None
-        self._bar: Progress | None = None
-        self._tracker: Tracker = NoTracker()
-        self._step_began = time.monotonic()
-
-    def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
-        if not state.is_world_process_zero:
-            return
-        loop = self._trainer.loop
-        self._log = LogFile(loop.run_folder, state.global_step)
-        self._bar = Progress(state.max_steps, state.global_step)
-        self._tracker = make_tracker(loop.run_folder, loop.settings, loop.config)
-
-    def on_epoch_begin(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
-        # Not left to accelerate: it does not reach a sampler through every wrapper of a batch sampler.
-        self._trainer.sampler.set_epoch(int((state.epoch or 0) + 1e-6))
-
-    def on_step_begin(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
-        self._step_began = time.monotonic()
-
-    def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
-        if self._stop.is_set():
-            control.should_save = control.should_training_stop = True
-        elif state.global_step >= state.max_steps and self._trainer.loop.data.held_out_texts:
-            control.should_evaluate = True
-
-    def on_log(self, args: TrainingArguments, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-        if self._log is None:
-            return
-        kept = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy", "eval_examples")
-        values = {name: logs[name] for name in kept if name in logs}
-        if not values:
-            return
-        if "loss" in values:
-            examples = self._trainer.loop.settings.effective_batch * args.world_size
-            elapsed = max(time.monotonic() - self._step_began, 1e-9)
-            values["examples_per_second"] = round(examples / elapsed, 2)
-        line = self._log.write(step=state.global_step, **values)
-        self._bar.show(line)
-        self._tracker.log(line)
-
-    def on_save(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
-        self._trainer.accelerator.wait_for_everyone()
-        if state.is_world_process_zero:
-            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}", state.global_step)
-
-    def on_train_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        self._tracker.finish()
-
-
 def _arguments(loop: Loop) -> TrainingArguments:
     settings, cuda = loop.settings, torch.cuda.is_available()
     evaluates = bool(loop.data.held_out_texts)
@@ -342,7 +291,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
+def stop_signals() -> Iterator[threading.Event]:
     """An event that the first Ctrl-C or SIGTERM sets; a second Ctrl-C interrupts at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -364,11 +313,14 @@ def _stop_signals() -> Iterator[threading.Event]:
 
 @contextlib.contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    verbosity = transformers.logging.get_verbosity()
+    verbosity, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         transformers.logging.set_verbosity(verbosity)
+        if bars:
+            transformers.logging.enable_progress_bar()

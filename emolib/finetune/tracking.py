@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from emolib.errors import MissingDependency
 from emolib.files import write_text
 from emolib.finetune.run_folder import RunFolder
 from emolib.finetune.settings import TrainSettings
 
-__all__ = ["LogFile", "NoTracker", "Progress", "Tracker", "WandbTracker", "make_tracker"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "Follower",
+    "LivePlot",
+    "LogFile",
+    "NoTracker",
+    "Progress",
+    "WandbTracker",
+    "draw_curves",
+    "followers",
+    "make_tracker",
+]
 
 
 class LogFile:
@@ -41,54 +54,144 @@ class LogFile:
         return line
 
 
-class Tracker(Protocol):
-    """Something that follows a run."""
+class Follower(Protocol):
+    """Something that is shown each line of the log."""
 
-    def log(self, values: dict[str, Any]) -> None:
-        """Take a line of the log; `values["step"]` is the step."""
+    def show(self, line: dict[str, Any]) -> None:
+        """Take a line; `line["step"]` is its step."""
 
-    def finish(self, figures: Sequence[Path] = ()) -> None:
-        """Take the figures, and end."""
+    def close(self) -> None:
+        """The training has ended."""
+
+
+def followers(run: RunFolder, settings: TrainSettings, config: dict[str, Any], total: int, done: int) -> list[Follower]:
+    """What follows a run of `total` steps, `done` of them behind it: bar or plot, and the tracking."""
+    display = LivePlot(run) if in_notebook() else Progress(total, done)
+    return [display, make_tracker(run, settings, config)]
+
+
+class Progress:
+    """A progress bar on standard error with the loss and the held-out accuracy."""
+
+    def __init__(self, total: int, done: int) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=total, initial=done, desc="training", unit="step", file=sys.stderr, dynamic_ncols=True)
+        self._shown: dict[str, str] = {}
+
+    def show(self, line: dict[str, Any]) -> None:
+        """Move to the step of `line`."""
+        if "loss" in line:
+            self._shown["loss"] = f"{line['loss']:.3f}"
+            self._bar.update(max(0, line["step"] - self._bar.n))
+        if "eval_accuracy" in line:
+            self._shown["held-out accuracy"] = f"{line['eval_accuracy']:.1%}"
+        self._bar.set_postfix(self._shown, refresh=False)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.close()
+
+
+def in_notebook() -> bool:
+    """True in a Jupyter kernel."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and shell.has_trait("kernel")
+
+
+class LivePlot:
+    """The loss and the held-out accuracy as a figure in the notebook, drawn anew every few seconds."""
+
+    _SECONDS = 3.0
+
+    def __init__(self, run: RunFolder) -> None:
+        from IPython.display import display
+
+        self._run = run
+        self._drawn = 0.0
+        self._handle = display(draw_curves(run), display_id=True)
+
+    def show(self, line: dict[str, Any]) -> None:
+        """Draw again, if the last time was long enough ago."""
+        if time.monotonic() - self._drawn > self._SECONDS:
+            self._draw()
+
+    def close(self) -> None:
+        """Draw the last state."""
+        self._draw()
+
+    def _draw(self) -> None:
+        self._handle.update(draw_curves(self._run))
+        self._drawn = time.monotonic()
+
+
+def draw_curves(run: RunFolder) -> Figure:
+    """Training loss and held-out accuracy over the steps of `run` so far."""
+    from matplotlib.figure import Figure
+
+    lines = run.log
+    steps = [line for line in lines if "loss" in line]
+    evaluations = [line for line in lines if "eval_accuracy" in line]
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([line["step"] for line in steps], [line["loss"] for line in steps], label="training loss")
+    axes.set(xlabel="step", ylabel="loss", ylim=(0, None))
+    right = axes.twinx()
+    right.plot(
+        [line["step"] for line in evaluations],
+        [line["eval_accuracy"] for line in evaluations],
+        "o--",
+        color="tab:green",
+        label="held-out accuracy",
+    )
+    right.set(ylabel="accuracy", ylim=(0, 1))
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
 
 
 class NoTracker:
     """Follows nothing."""
 
-    def log(self, values: dict[str, Any]) -> None:
+    def show(self, line: dict[str, Any]) -> None:
         """Nothing."""
 
-    def finish(self, figures: Sequence[Path] = ()) -> None:
+    def close(self) -> None:
         """Nothing."""
 
 
 class WandbTracker:
-    """Weights & Biases: configuration, every line of the log, and the figures as images at the end."""
+    """Weights & Biases: the configuration, every line of the log, and the curves as images at the end."""
 
     def __init__(self, run: RunFolder, settings: TrainSettings, config: dict[str, Any], mode: str) -> None:
         import wandb
 
         self._wandb = wandb
+        self._folder = run
         self._run = wandb.init(
             project=settings.project,
             name=run.path.name,
             config=config,
             mode=mode,
             dir=str(run.path),
-            settings=wandb.Settings(silent=True, console="off"),
+            settings=wandb.Settings(silent=True, console="off", disable_git=True),
         )
 
-    def log(self, values: dict[str, Any]) -> None:
+    def show(self, line: dict[str, Any]) -> None:
         """Send one line."""
-        self._run.log({key: value for key, value in values.items() if key != "step"}, step=values["step"])
+        self._run.log({key: value for key, value in line.items() if key != "step"}, step=line["step"])
 
-    def finish(self, figures: Sequence[Path] = ()) -> None:
-        """Send the figures and close the run."""
-        if figures:
-            self._run.log({f"figures/{path.stem}": self._wandb.Image(str(path)) for path in figures})
-        self._run.finish(quiet=True)
+    def close(self) -> None:
+        """Send the curves and end the run."""
+        from PIL import Image
+
+        picture = io.BytesIO()
+        draw_curves(self._folder).savefig(picture, format="png", dpi=150)
+        self._run.log({"figures/curves": self._wandb.Image(Image.open(picture))})
+        self._run.finish()
 
 
-def make_tracker(run: RunFolder, settings: TrainSettings, config: dict[str, Any]) -> Tracker:
+def make_tracker(run: RunFolder, settings: TrainSettings, config: dict[str, Any]) -> Follower:
     """The tracker that `settings.tracking` asks for.
 
     "auto" is the environment's WANDB_MODE, else online with a key (WANDB_API_KEY), else offline: files in the
@@ -104,29 +207,4 @@ def make_tracker(run: RunFolder, settings: TrainSettings, config: dict[str, Any]
     except ImportError:
         if settings.tracking == "auto":
             return NoTracker()
-        from emolib.errors import MissingDependency
-
         raise MissingDependency("wandb", extra="train") from None
-
-
-class Progress:
-    """A progress bar on standard error with the loss, the held-out accuracy and the speed."""
-
-    def __init__(self, total: int, done: int) -> None:
-        from tqdm.auto import tqdm
-
-        self._bar = tqdm(total=total, initial=done, desc="training", unit="step", file=sys.stderr, dynamic_ncols=True)
-        self._shown: dict[str, str] = {}
-
-    def show(self, line: dict[str, Any]) -> None:
-        """Take a line of the log."""
-        if "loss" in line:
-            self._shown["loss"] = f"{line['loss']:.3f}"
-            self._bar.update(max(0, line["step"] - self._bar.n))
-        if "eval_accuracy" in line:
-            self._shown["held-out accuracy"] = f"{line['eval_accuracy']:.1%}"
-        self._bar.set_postfix(self._shown)
-
-    def close(self) -> None:
-        """Leave the bar as it stands."""
-        self._bar.close()

@@ -70,10 +70,13 @@ def train(
     run = RunFolder(Path(out))
     training_data = load_training_data(data, validation, settings)
     base = resolve_base(settings.base_model)
+    fit = _fit
+    if settings.engine == "unsloth":
+        from emolib.finetune.unsloth import fit_with_unsloth as fit
     with readable_failures(run.path):
         config = describe(settings, base, training_data)
         if claim(run, config, resume=resume):
-            _fit(run, settings, training_data, config)
+            fit(run, settings, training_data, config)
     return RunFolder.open(run.path)
 
 
@@ -124,7 +127,7 @@ def _validation(data: str | Path | Corpus, validation: str | Path | None) -> Cor
 
 def _fit(run: RunFolder, settings: TrainSettings, data: TrainingData, config: dict[str, Any]) -> None:
     """Load the model, train, and write the adapter; micro-batches that do not fit into memory are halved."""
-    from emolib.finetune.checkpoints import last_checkpoint, save_adapter
+    from emolib.finetune.checkpoints import last_checkpoint
     from emolib.finetune.loop import Loop, is_out_of_memory
 
     loop = Loop.prepare(run, settings, data, config)
@@ -143,8 +146,7 @@ def _fit(run: RunFolder, settings: TrainSettings, data: TrainingData, config: di
             smaller.accumulation_steps,
         )
         loop = loop.with_settings(smaller)
-    if loop.is_main_process:
-        save_adapter(loop.model, run.adapter)
+    loop.save()
 
 
 def _smaller_micro_batch(settings: TrainSettings) -> TrainSettings:

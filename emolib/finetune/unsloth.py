@@ -1,0 +1,126 @@
+"""The paper's own way, for CUDA: Unsloth's FastLanguageModel in 4 bits and TRL's SFTTrainer.
+
+Unsloth rewrites transformers when it is imported, so it is imported here, inside the function, before
+anything else of this package imports transformers. Its evaluation lines carry `eval_loss` only.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from emolib.errors import DeviceError, MissingDependency
+from emolib.files import write_json
+from emolib.finetune.run_folder import RunFolder
+from emolib.finetune.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from emolib.finetune.trainer import TrainingData
+
+__all__ = ["conversations", "fit_with_unsloth"]
+
+
+def fit_with_unsloth(run: RunFolder, settings: TrainSettings, data: TrainingData, config: dict[str, Any]) -> None:
+    """Train `run` with Unsloth. DeviceError without a CUDA GPU, MissingDependency without Unsloth."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise DeviceError("the engine unsloth needs a CUDA GPU and none is there; use --preset cpu")
+    try:
+        from unsloth import FastLanguageModel
+    except ImportError:
+        raise MissingDependency("unsloth", command="pip install unsloth==2026.10.9") from None
+    from emolib.finetune.checkpoints import last_checkpoint, save_adapter
+    from emolib.finetune.loop import stop_signals
+    from emolib.finetune.precision import choose_precision
+    from emolib.finetune.recorder import Recorder
+    from emolib.models import model_folder, resolve_base
+
+    precision = choose_precision(settings.dtype, "cuda")
+    model, tokenizer = FastLanguageModel.from_pretrained(
+        model_name=str(model_folder(resolve_base(settings.base_model))),
+        max_seq_length=settings.max_length,
+        dtype=precision.torch_dtype,
+        load_in_4bit=settings.load_in_4bit,
+    )
+    model = FastLanguageModel.get_peft_model(
+        model,
+        r=settings.lora_rank,
+        target_modules=list(settings.target_modules),
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        bias="none",
+        use_gradient_checkpointing="unsloth" if settings.gradient_checkpointing else False,
+        random_state=settings.seed,
+    )
+    model.peft_config["default"].base_model_name_or_path = config["base_model"]["name"]
+    config = {
+        **config,
+        "engine": "unsloth",
+        "precision": {"dtype": precision.dtype, "reason": precision.reason},
+        "parameters": {"trainable": sum(p.numel() for p in model.parameters() if p.requires_grad)},
+    }
+    write_json(run.config_path, config)
+    trainer = _trainer(run, settings, data, model, tokenizer, precision.dtype)
+    checkpoint = last_checkpoint(run.checkpoints)
+    with stop_signals() as stop:
+        trainer.add_callback(Recorder(run, settings, config, stop))
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if stop.is_set():
+        raise KeyboardInterrupt
+    save_adapter(model, run.adapter, {"base_model": config["base_model"], "prompt": settings.prompt})
+
+
+def conversations(data: TrainingData, settings: TrainSettings, end: str) -> list[dict[str, str]]:
+    """The rows as TRL takes them: prompt and completion, or one text where the loss is on all of it.
+
+    A soft label, which TRL cannot take, becomes its most probable label.
+    """
+    from emolib.prompts import get_prompt
+
+    prompt = get_prompt(settings.prompt)
+    labels = data.labels if data.soft is None else [max(row, key=lambda label: row[label]) for row in data.soft]
+    rows = [(prompt.render(text.strip()), label + end) for text, label in zip(data.texts, labels, strict=True)]
+    if settings.loss_on == "all":
+        return [{"text": before + after} for before, after in rows]
+    return [{"prompt": before, "completion": after} for before, after in rows]
+
+
+def _trainer(
+    run: RunFolder, settings: TrainSettings, data: TrainingData, model: Any, tokenizer: Any, dtype: str
+) -> Any:
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    rows = conversations(data, settings, tokenizer.eos_token)
+    steps = settings.max_steps
+    if steps == -1:
+        steps = math.ceil(len(rows) * settings.epochs / settings.effective_batch)
+    return SFTTrainer(
+        model=model,
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_list(rows),
+        args=SFTConfig(
+            output_dir=str(run.checkpoints),
+            per_device_train_batch_size=settings.batch_size,
+            gradient_accumulation_steps=settings.accumulation_steps,
+            learning_rate=settings.learning_rate,
+            lr_scheduler_type=settings.schedule,
+            warmup_steps=settings.warmup_steps,
+            weight_decay=settings.weight_decay,
+            max_grad_norm=settings.max_grad_norm,
+            optim=settings.optimizer,
+            max_steps=steps,
+            max_length=settings.max_length,
+            completion_only_loss=settings.loss_on == "response",
+            bf16=dtype == "bfloat16",
+            fp16=dtype == "float16",
+            seed=settings.seed,
+            logging_steps=1,
+            logging_nan_inf_filter=False,
+            save_steps=settings.checkpoint_steps,
+            save_total_limit=2,
+            report_to="none",
+            disable_tqdm=True,
+        ),
+    )
