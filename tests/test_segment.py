@@ -1,6 +1,7 @@
 """Cutting a stream of text into clauses that can be spoken."""
 
 import asyncio
+import time
 
 import pytest
 from hypothesis import given
@@ -43,6 +44,38 @@ def test_how_the_stream_is_chopped_changes_nothing(text, data):
 )
 def test_cuts_where_a_speaker_would_breathe(text, clauses):
     assert len(segment(text)) == clauses
+
+
+@pytest.mark.parametrize(
+    ("text", "clauses"),
+    [
+        ("是啊我也觉得他唱得很好呢你听过他的新歌吗", ["是啊", "我也觉得他唱得很好呢", "你听过他的新歌吗"]),
+        ("我们去酒吧坐坐吧他家的网吧关门了", ["我们去酒吧坐坐吧", "他家的网吧关门了"]),
+        ("他在贴吧里写了吧台的故事", ["他在贴吧里写了吧台的故事"]),
+        ("她穿着呢子大衣站在哈尔滨的街上", ["她穿着呢子大衣站在哈尔滨的街上"]),
+        ("你到底干嘛去了", ["你到底干嘛去了"]),
+        ("哎呀太好了", ["哎呀", "太好了"]),
+        ("哈哈哈你说得对呀", ["哈哈哈", "你说得对呀"]),
+        ("你听过《分手吧》这首歌吗", ["你听过《分手吧》这首歌吗"]),
+        ("好吧。", ["好吧。"]),
+        ("so we drove all night oh it was so cold", ["so we drove all night ", "oh it was so cold"]),
+        ("we could try it again well maybe next year", ["we could try it again ", "well maybe next year"]),
+        ("he is a really well-known man at my right hand", ["he is a really well-known man at my right hand"]),
+        ("I like it and my sister does as well as you", ["I like it and my sister does as well as you"]),
+        ("does your brother at home know you know what I did", ["does your brother at home know you know what I did"]),
+    ],
+)
+def test_without_punctuation_particles_and_markers_are_the_places_to_cut(text, clauses):
+    assert segment(text) == clauses
+
+
+def test_a_pushed_character_takes_less_than_a_tenth_of_a_millisecond():
+    text = "是啊我也觉得他唱得很好呢你听过他的新歌吗 so we drove all night oh it was so cold " * 40
+    splitter = ClauseSplitter()
+    started = time.perf_counter()
+    for character in text:
+        splitter.push(character)
+    assert (time.perf_counter() - started) / len(text) < 1e-4
 
 
 def test_the_first_clause_is_cut_at_the_first_comma_after_ten_characters_and_later_ones_are_not():

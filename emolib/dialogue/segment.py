@@ -1,8 +1,9 @@
 """A stream of characters cut into clauses that can be spoken one by one.
 
 The first clause is cut early, at the first comma after 10 characters, so that speech can begin while
-the rest is still being written; after it whole sentences are cut. Nothing is lost or moved: the
-clauses joined are the text, and how the stream was chopped into pieces changes nothing.
+the rest is still being written; after it whole sentences are cut. Where there is no punctuation, modal
+particles and discourse markers (`emolib.dialogue.particles`) stand in for it. Nothing is lost or
+moved: the clauses joined are the text, and how the stream was chopped into pieces changes nothing.
 """
 
 from __future__ import annotations
@@ -10,10 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterable, AsyncIterator
 
+from emolib.dialogue.particles import LOOKAHEAD, PARTICLES, ends_with_particle, may_start_marker, starts_with_marker
+
 __all__ = ["ClauseSplitter", "segment", "segment_stream"]
 
 #: Characters before which a comma is too early for the first clause.
 FIRST_CLAUSE = 10
+
+# Of an unpunctuated clause, so many characters are spoken together before a marker may begin another.
+_LEAST_BEFORE_MARKER = 20
 
 _WIDE_STOPS = "。！？；…"
 _WIDE_COMMAS = "，、：；"
@@ -44,24 +50,51 @@ class ClauseSplitter:
 
     def push(self, piece: str) -> list[str]:
         self._text += piece
+        return self._decide(at_end=False)
+
+    def finish(self) -> list[str]:
+        clauses = self._decide(at_end=True)
+        rest, self._text, self._checked, self._cuts = self._text, "", 0, 0
+        return [*clauses, rest] if rest else clauses
+
+    def _decide(self, at_end: bool) -> list[str]:
         clauses = []
-        # A mark can be judged only with the character after it: 3.14, U.S., "Stop!" she said.
         while self._checked < len(self._text) - 1:
             end = self._checked + 1
+            if not at_end and self._needs_more(end):
+                break
             self._checked = end
-            if self._cuts_at(end):
+            if self._cuts_at_punctuation(end) or self._cuts_without_punctuation(end):
                 clauses.append(self._text[:end])
                 self._text = self._text[end:]
                 self._checked = 0
                 self._cuts += 1
         return clauses
 
-    def finish(self) -> list[str]:
-        rest, self._text, self._checked, self._cuts = self._text, "", 0, 0
-        return [rest] if rest else []
+    def _needs_more(self, end: int) -> bool:
+        """Whether what follows `end` is still too short to judge a particle or a marker by."""
+        if self._text[end - 1] in PARTICLES:
+            return len(self._text) - end < LOOKAHEAD
+        return self._may_be_before_marker(end) and may_start_marker(self._text[end:])
 
-    def _cuts_at(self, end: int) -> bool:
-        """Whether the text is cut between its characters `end - 1` and `end`."""
+    def _may_be_before_marker(self, end: int) -> bool:
+        return (
+            end >= _LEAST_BEFORE_MARKER and self._text[end - 1].isspace() and self._text[:end].rstrip()[-1:].isalnum()
+        )
+
+    def _cuts_without_punctuation(self, end: int) -> bool:
+        before, after = self._text[:end], self._text[end:]
+        if after[0].isspace() or after[0] in _STOPS + _WIDE_STOPS + _COMMAS + _WIDE_COMMAS:
+            return False
+        if ends_with_particle(before, after):
+            return True
+        return self._may_be_before_marker(end) and starts_with_marker(before, after)
+
+    def _cuts_at_punctuation(self, end: int) -> bool:
+        """Whether punctuation cuts the text between its characters `end - 1` and `end`.
+
+        A mark can be judged only with the character after it: 3.14, U.S., "Stop!" she said.
+        """
         before, after = self._text[:end], self._text[end]
         if after.isspace() or after in _CLOSERS or after in _STOPS + _WIDE_STOPS:
             return False
