@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_classify,
         _add_export,
         _add_talk,
+        _add_chat,
         _add_serve_tts,
         _add_voice,
         _add_demo,
@@ -213,17 +214,53 @@ def _add_talk(commands: Any) -> None:
     parser.add_argument("--in", dest="question", type=Path, required=True, help="a recording: WAV, FLAC, MP3 …")
     parser.add_argument("--out", dest="answer", type=Path, required=True, help="the WAV of the answer")
     parser.add_argument("--model", help="emotion model: a run folder or an adapter")
+    _add_chat_options(parser)
+    parser.add_argument("--tts-url", metavar="URL", help="a speech service that runs already (default: our own)")
     parser.add_argument("--json", action="store_true", help="print transcript, emotion, reply and times as JSON")
 
 
 def _talk(options: argparse.Namespace) -> int:
-    from emolib.dialogue import talk
+    from emolib.dialogue import default_reply_model, talk
 
-    turn = talk(options.question, options.answer, emotion_model=options.model)
+    replies = default_reply_model(options.chat_url, options.chat_model)
+    turn = talk(options.question, options.answer, options.model, reply_model=replies, tts_url=options.tts_url)
     if options.json:
         _print_json(turn.as_dict())
     else:
         print(turn.table())
+    return 0
+
+
+def _add_chat_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--chat-url", metavar="URL", help="an OpenAI-compatible server (default: OPENAI_BASE_URL)")
+    parser.add_argument(
+        "--chat-model", help="the model there, or a .gguf file (default: GPT with a key, else embedded)"
+    )
+
+
+# --- chat ----------------------------------------------------------------------------------------
+
+
+def _add_chat(commands: Any) -> None:
+    parser = _command(commands, "chat", _chat, "Chat in text, with the emotion of each line beside it.")
+    parser.add_argument("--model", help="emotion model: a run folder or an adapter")
+    _add_chat_options(parser)
+    parser.add_argument("--history", type=Path, metavar="FILE", help="go on from this conversation and save it there")
+    parser.add_argument("--understand", action="store_true", help="show topic, need, cause and tone of each line")
+    parser.add_argument("--stats", action="store_true", help="show time to first token and tokens per second")
+
+
+def _chat(options: argparse.Namespace) -> int:
+    from emolib.classify import EmotionClassifier
+    from emolib.dialogue import choose_emotion_model, default_reply_model
+    from emolib.dialogue.terminal import TerminalChat
+
+    replies = default_reply_model(options.chat_url, options.chat_model)
+    model, description = choose_emotion_model(options.model)
+    print(f"emotion: {description}; replies: {replies.name}", file=sys.stderr)
+    TerminalChat(
+        EmotionClassifier.load(model), replies, options.history, options.stats, options.understand, sys.stdin
+    ).run()
     return 0
 
 

@@ -21,11 +21,11 @@ def no_choices() -> dict[str, Any]:
 
 
 class Status:
-    """An answer with an HTTP error."""
+    """An answer in one piece, by default an HTTP error."""
 
     def __init__(self, code: int, message: str = "no") -> None:
         self.code = code
-        self.message = message
+        self.body: dict[str, Any] = {"error": {"message": message}}
 
 
 class Stream:
@@ -61,10 +61,10 @@ def scripted_server(*script: Status | Stream) -> Iterator[ScriptedServer]:
             scripted.requests.append(json.loads(self.rfile.read(length)))
             scripted.keys.append(self.headers.get("Authorization"))
             answer = scripted.script.pop(0) if scripted.script else Status(410, "the script is at its end")
-            (self._fail if isinstance(answer, Status) else self._stream)(answer)
+            (self._whole if isinstance(answer, Status) else self._stream)(answer)
 
-        def _fail(self, status: Status) -> None:
-            body = json.dumps({"error": {"message": status.message}}).encode()
+        def _whole(self, status: Status) -> None:
+            body = json.dumps(status.body).encode()
             self.send_response(status.code)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from emolib.chat.bounds import bounded, count_words
 from emolib.chat.compatible import OPENAI_URL, OpenAIReplyModel
 from emolib.chat.local import LlamaReplyModel, thread_budget
@@ -16,10 +18,21 @@ __all__ = [
     "Message",
     "OpenAIReplyModel",
     "ReplyModel",
+    "Understanding",
     "bounded",
     "count_words",
     "full_opening",
     "short_opening",
     "thread_budget",
     "tone_for",
+    "understand",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # pydantic takes a third of a second to import: only who asks for understanding pays it.
+    if name not in ("Understanding", "understand"):
+        raise AttributeError(f"module 'emolib.chat' has no attribute {name!r}")
+    from emolib.chat import understanding
+
+    return getattr(understanding, name)

@@ -107,11 +107,11 @@ class OpenAIReplyModel:
         opening = [] if history[0].role == "system" else self.opening(emotion)
         return [message.as_dict() for message in [*opening, *history]]
 
-    async def complete(self, messages: Sequence[dict[str, str]], **options: Any) -> str:
-        """The whole answer to `messages`, with `options` of the API such as `response_format`."""
+    async def complete(self, messages: Sequence[dict[str, str]], tokens: int, **options: Any) -> str:
+        """The whole answer of at most `tokens` tokens, with `options` of the API such as `response_format`."""
         with self._errors():
             answer = await self._open().chat.completions.create(
-                model=self.model, messages=list(messages), **self._limits(self.seed), **options
+                model=self.model, messages=list(messages), **self._options(self.seed, tokens), **options
             )
         return (answer.choices[0].message.content or "") if answer.choices else ""
 
@@ -121,9 +121,10 @@ class OpenAIReplyModel:
             await client.close()
 
     async def _tokens(self, messages: list[dict[str, str]], seed: int) -> AsyncGenerator[str, None]:
+        tokens = _TOKENS_PER_WORD * self.max_words
         with self._errors():
             answer = await self._open().chat.completions.create(
-                model=self.model, messages=messages, stream=True, **self._limits(seed)
+                model=self.model, messages=messages, stream=True, **self._options(seed, tokens)
             )
         finished = False
         try:
@@ -140,8 +141,7 @@ class OpenAIReplyModel:
         if not finished:
             raise _BrokenReply(f"{self.shown_url} broke off in the middle of a reply; ask again")
 
-    def _limits(self, seed: int) -> dict[str, Any]:
-        tokens = _TOKENS_PER_WORD * self.max_words
+    def _options(self, seed: int, tokens: int) -> dict[str, Any]:
         options: dict[str, Any] = {"seed": seed}
         # OpenAI's newer models refuse `max_tokens`; most other servers know nothing else.
         options["max_completion_tokens" if self._is_openai else "max_tokens"] = tokens

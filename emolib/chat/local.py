@@ -89,6 +89,11 @@ class LlamaReplyModel:
             async for piece in pieces:
                 yield piece
 
+    async def complete(self, messages: Sequence[dict[str, str]], tokens: int, **options: Any) -> str:
+        """The whole answer of at most `tokens` tokens, with `options` of the API such as `response_format`."""
+        model = await asyncio.to_thread(self._started)
+        return await model.complete(messages, tokens, **options)
+
     async def aclose(self) -> None:
         """Stop the server and free the weights."""
         with self._lock:

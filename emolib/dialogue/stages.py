@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from emolib.chat import LlamaReplyModel, OpenAIReplyModel, ReplyModel
 from emolib.emotions import EmotionScores
-from emolib.errors import EmolibError
+from emolib.errors import EmolibError, UsageError
 
 if TYPE_CHECKING:
     from emolib.speech import AudioClip, SpeechRecognizer
@@ -46,14 +46,23 @@ class Stages:
     emotion_model: str
 
 
-def default_reply_model() -> ReplyModel:
-    """GPT or a compatible server where OPENAI_API_KEY or OPENAI_BASE_URL asks for it, else the embedded model.
+def default_reply_model(url: str | None = None, model: str | None = None) -> ReplyModel:
+    """What answers: a server where `url` or a key names one, else a GGUF file on llama.cpp.
 
-    OPENAI_MODEL names the model.
+    `model` is the name of a model at the server, or a GGUF file. What is None comes from
+    OPENAI_BASE_URL and OPENAI_MODEL; OPENAI_API_KEY alone means OpenAI's GPT, nothing at all the
+    embedded model.
     """
-    options = {"base_url": os.environ.get("OPENAI_BASE_URL"), "model": os.environ.get("OPENAI_MODEL")}
-    if os.environ.get("OPENAI_API_KEY") or options["base_url"]:
+    if model and model.endswith(".gguf"):
+        return LlamaReplyModel(Path(model))
+    options = {
+        "base_url": url or os.environ.get("OPENAI_BASE_URL"),
+        "model": model or os.environ.get("OPENAI_MODEL"),
+    }
+    if options["base_url"] or os.environ.get("OPENAI_API_KEY"):
         return OpenAIReplyModel(**{name: value for name, value in options.items() if value})
+    if model:
+        raise UsageError(f"the chat model {model!r} needs a server: give its URL, set OPENAI_API_KEY, or name a .gguf")
     return LlamaReplyModel()
 
 

@@ -1,0 +1,67 @@
+"""What was said so far: bounded, saved and loaded as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from emolib.chat import Message, count_words
+from emolib.errors import InputError
+from emolib.files import write_text
+
+__all__ = ["History"]
+
+# English takes about 1.4 tokens a word, Chinese about 1 a character, and each message a few for its frame.
+_TOKENS_PER_WORD = 1.4
+_TOKENS_PER_MESSAGE = 6
+
+
+class History:
+    """The messages of a conversation, of which the newest that fit into `max_tokens` are shown to the model."""
+
+    def __init__(self, messages: Iterable[Message] = (), max_tokens: int = 1200) -> None:
+        self.messages = list(messages)
+        self.max_tokens = max_tokens
+
+    def add(self, question: str, answer: str) -> None:
+        """Append an exchange."""
+        self.messages += [Message("user", question), Message("assistant", answer)]
+
+    def recent(self) -> list[Message]:
+        """The newest messages within `max_tokens` (estimated), beginning with one of the user's."""
+        kept: list[Message] = []
+        tokens = 0.0
+        for message in reversed(self.messages):
+            tokens += _TOKENS_PER_WORD * count_words(message.content) + _TOKENS_PER_MESSAGE
+            if tokens > self.max_tokens:
+                break
+            kept.append(message)
+        kept.reverse()
+        while kept and kept[0].role != "user":
+            del kept[0]
+        return kept
+
+    def save(self, path: str | Path) -> None:
+        """Write all messages, a JSON object a line, through a temporary name."""
+        write_text(Path(path), "".join(json.dumps(m.as_dict(), ensure_ascii=False) + "\n" for m in self.messages))
+
+    @classmethod
+    def load(cls, path: str | Path, max_tokens: int = 1200) -> History:
+        """The history that `save` wrote; empty where there is no file. InputError names a line that is none."""
+        path = Path(path)
+        if not path.exists():
+            return cls(max_tokens=max_tokens)
+        messages = []
+        # Not splitlines: JSON leaves U+2028 and its like inside a line as they are.
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                messages.append(Message(row["role"], row["content"]))
+            except (ValueError, KeyError, TypeError):
+                raise InputError(
+                    f'{path}, line {number} is no message; each line is {{"role": …, "content": …}}'
+                ) from None
+        return cls(messages, max_tokens)
