@@ -84,7 +84,7 @@ def test_an_engine_that_cannot_be_loaded_leaves_nothing_running(tmp_path, monkey
     [
         ("missing.wav", "answer.wav", 1, "missing.wav is no file"),
         ("question.txt", "answer.wav", 1, "cannot be read as sound"),
-        ("question.txt", "answer.mp3", 2, "must end in .wav"),
+        ("question.wav", "answer.mp3", 2, "must end in .wav"),
         ("same.wav", "same.wav", 2, "would overwrite the question"),
         ("question.wav", "question.txt/answer.wav", 1, "cannot write"),
         ("question.wav", "folder.wav", 1, "is a folder"),

@@ -46,9 +46,8 @@ def talk(
     from emolib.speech import read_audio, write_wav
 
     question, answer = Path(question), Path(answer)
-    _check_paths(question, answer)
     clip = read_audio(question)
-    _check_writable(answer)
+    _check_answer(question, answer)
     began = time.monotonic()
     with open_stages(emotion_model, reply_model, tts_url) as stages:
         load_ms = round((time.monotonic() - began) * 1000)
@@ -74,17 +73,14 @@ async def _answer_and_close(clip: AudioClip, stages: Stages) -> tuple[Turn, Audi
         await stages.reply_model.aclose()
 
 
-def _check_paths(question: Path, answer: Path) -> None:
+def _check_answer(question: Path, answer: Path) -> None:
+    """Fail before the models are loaded where the answer could not be written at the end."""
     if answer.suffix.lower() != ".wav":
         raise UsageError(f"the answer is written as WAV: {answer} must end in .wav")
-    if question.exists() and answer.exists() and question.samefile(answer):
-        raise UsageError(f"the answer would overwrite the question {question}; name another file for it")
-
-
-def _check_writable(answer: Path) -> None:
-    """Fail before the models are loaded where the answer could not be written at the end."""
     if answer.is_dir():
         raise StorageError(f"cannot write {answer}: it is a folder; name a file in it")
+    if answer.exists() and question.samefile(answer):
+        raise UsageError(f"the answer would overwrite the question {question}; name another file for it")
     with storage_errors(answer):
         answer.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=answer.parent).close()
