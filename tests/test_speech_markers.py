@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from emolib.emotions import EMOTIONS
 from emolib.tts.markers import TAG_SETS, TagSet, read_tags
-from emolib.tts.text import sentences, speakable
+from emolib.tts.text import LONGEST_SENTENCE, sentences, speakable
 
 PLAIN = st.text(string.ascii_letters + string.digits + " ,.!?'-", min_size=1).map(lambda text: " ".join(text.split()))
 
@@ -65,6 +65,11 @@ def test_what_is_speakable_has_no_controls_and_is_stable(text: str) -> None:
 def test_sentences_lose_nothing_but_white_space(text: str) -> None:
     together = "".join("".join(sentences(text)).split())
     assert together == "".join(text.split())
+
+
+@pytest.mark.parametrize("text", ["word " * 500, "a" * 2_000, "天" * 2_000])
+def test_no_sentence_is_too_long_for_an_engine(text: str) -> None:
+    assert all(0 < len(sentence) <= LONGEST_SENTENCE for sentence in sentences(text))
 
 
 @pytest.mark.parametrize(

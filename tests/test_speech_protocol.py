@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
+import json
 import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -13,7 +15,12 @@ import numpy as np
 import pytest
 import requests
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 from speech_server import ToneEngine, speech_server, tone
+
+from emolib.tts.protocol import SpeechBody, parse_speech
+from emolib.tts.refusal import Refusal
 
 CLIP = io.BytesIO()
 soundfile.write(CLIP, tone(16_000, 4.0), 16_000, format="WAV")
@@ -237,3 +244,23 @@ def test_samples_survive_the_wire(url: str) -> None:
     fields = {"audio": base64.b64encode(CLIP).decode(), "text": "a tone"}
     samples, _ = soundfile.read(io.BytesIO(speak(url, references=[fields]).content), dtype="float32")
     assert np.abs(samples - np.tile(tone(8_000), 2)).max() < 1e-4
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(SpeechBody.model_fields)), VALUES))
+def test_no_fields_crash_the_service(fields: dict[str, object]) -> None:
+    with contextlib.suppress(Refusal):
+        body = parse_speech(json.dumps(fields).encode(), "application/json", 5_000)
+        assert body.text.strip()
+
+
+@given(st.binary(max_size=200), st.sampled_from(["application/json", "application/msgpack"]))
+def test_no_bytes_crash_the_service(raw: bytes, kind: str) -> None:
+    with contextlib.suppress(Refusal):
+        parse_speech(raw, kind, 5_000)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
-__all__ = ["sentences", "speakable"]
+__all__ = ["LONGEST_SENTENCE", "sentences", "speakable"]
+
+LONGEST_SENTENCE = 300
 
 _MARKUP = re.compile(r"[*_`#~|<>]+")
 _SENTENCE = re.compile(r".+?(?:[.!?…][\"'”’)\]]*(?=\s)|[。！？][”’」』）]*|$)", re.DOTALL)
@@ -25,6 +28,18 @@ def _has_sound(character: str) -> bool:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of `text`, with their punctuation; abbreviations may cut too early, which costs a pause."""
-    parts = (part.strip() for part in _SENTENCE.findall(text))
-    return [part for part in parts if part]
+    """The sentences of `text`, with their punctuation; abbreviations may cut too early, which costs a pause.
+
+    A sentence over LONGEST_SENTENCE characters is cut at a space, for an engine takes each in one piece.
+    """
+    return [part for sentence in _SENTENCE.findall(text) for part in _short_parts(sentence.strip())]
+
+
+def _short_parts(sentence: str) -> Iterator[str]:
+    while len(sentence) > LONGEST_SENTENCE:
+        cut = sentence.rfind(" ", 1, LONGEST_SENTENCE)
+        cut = LONGEST_SENTENCE if cut < 0 else cut
+        yield sentence[:cut].strip()
+        sentence = sentence[cut:].strip()
+    if sentence:
+        yield sentence

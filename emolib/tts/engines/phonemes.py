@@ -7,8 +7,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from emolib.tts.text import sentences
-
 __all__ = ["MixedPhonemizer"]
 
 _HAN = re.compile(r"([\u3400-\u9fff][\u3400-\u9fff，、；：。！？]*)")
@@ -17,7 +15,7 @@ _NEAREST = str.maketrans({"χ": "h", "ɕ": "ʃ", "ʂ": "ʃ", "ʐ": "ɹ", "y": "i
 
 
 class MixedPhonemizer:
-    """Phonemes of a text, a list a sentence; Chinese in it is spoken as Chinese, with the accent of the voice.
+    """Phonemes of a sentence, in one list or more; Chinese in it is spoken as Chinese, with the accent of the voice.
 
     Without it espeak-ng's English reads each character as "Chinese letter".
     """
@@ -35,11 +33,11 @@ class MixedPhonemizer:
         with self._lock:
             if not _HAN.search(text):
                 return self._own(text)
-            return [self._mixed(sentence) for sentence in sentences(text)]
+            return [self._mixed(text)]
 
-    def _mixed(self, sentence: str) -> list[str]:
+    def _mixed(self, text: str) -> list[str]:
         phonemes: list[str] = []
-        for part in _HAN.split(sentence):
+        for part in _HAN.split(text):
             if not part.strip():
                 continue
             found = self._mandarin(part) if _HAN.match(part) else self._own(part)

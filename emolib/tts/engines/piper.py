@@ -14,6 +14,7 @@ from emolib.tts.engines.base import Utterance
 from emolib.tts.engines.phonemes import MixedPhonemizer
 from emolib.tts.engines.shaping import level, pitch_ratio, shift_pitch, without_lead
 from emolib.tts.prosody import prosody_for
+from emolib.tts.text import sentences
 
 __all__ = ["PiperEngine"]
 
@@ -58,7 +59,8 @@ class PiperEngine:
             normalize_audio=False,
         )
         spoken = False
-        for phonemes in self._phonemes(utterance.text):
+        parts = (phonemes for sentence in sentences(utterance.text) for phonemes in self._phonemes(sentence))
+        for phonemes in parts:
             if stop.is_set():
                 return
             if not phonemes:
