@@ -12,7 +12,16 @@ from dataclasses import dataclass
 
 from emolib.errors import InputError
 
-__all__ = ["ABSTAIN_BELOW", "EMOTIONS", "GOEMOTIONS", "NEUTRAL", "EmotionScores", "parse_emotion"]
+__all__ = [
+    "ABSTAIN_BELOW",
+    "EMOTION2VEC_TO_EMOTION",
+    "EMOTIONS",
+    "GOEMOTIONS",
+    "NEUTRAL",
+    "SENSEVOICE_TO_EMOTION",
+    "EmotionScores",
+    "parse_emotion",
+]
 
 #: The labels in the order of CARER's numeric ids: 0 sadness … 5 surprise.
 EMOTIONS: tuple[str, ...] = ("sadness", "joy", "love", "anger", "fear", "surprise")
@@ -102,3 +111,31 @@ def parse_emotion(text: str) -> str | None:
     """
     label = text.strip()
     return label if label in EMOTIONS else None
+
+
+# --- the labels of voices ------------------------------------------------------------------------
+
+#: SenseVoice's emotion tags; None is neutral: no emotion of ours. No voice model knows "love".
+SENSEVOICE_TO_EMOTION: dict[str, str | None] = {
+    "HAPPY": "joy",
+    "SAD": "sadness",
+    "ANGRY": "anger",
+    "FEARFUL": "fear",
+    "DISGUSTED": "anger",
+    "SURPRISED": "surprise",
+    "NEUTRAL": None,
+    "EMO_UNKNOWN": None,
+}
+
+#: emotion2vec+'s nine classes, by their English names.
+EMOTION2VEC_TO_EMOTION: dict[str, str | None] = {
+    "angry": "anger",
+    "disgusted": "anger",
+    "fearful": "fear",
+    "happy": "joy",
+    "neutral": None,
+    "other": None,
+    "sad": "sadness",
+    "surprised": "surprise",
+    "unknown": None,
+}

@@ -24,6 +24,7 @@ __all__ = [
     "VoiceDetector",
     "WebRtcDetector",
     "best_detector",
+    "logit",
 ]
 
 _SILERO_WINDOW = 512
@@ -113,7 +114,7 @@ class FusedDetector:
     """A voice detector and the excess over the calibrated noise floor, weighed by logistic regression.
 
     The excess carries the signal-to-noise ratio: in a quiet room it decides, in a loud one it is near
-    zero and the voice detector decides. The weights come from `benchmarks/fit_detector.py`. The floor
+    zero and the voice detector decides. The weights come from `benchmarks/_fit_detector.py`. The floor
     follows the room where the voice detector is sure that nobody speaks.
     """
 
@@ -135,7 +136,7 @@ class FusedDetector:
             self._floor.follow(powers, level_dbfs(frame))
         excess = self._floor.excess_db(powers)
         for_voice, for_excess, bias = self._weights
-        return 1.0 / (1.0 + math.exp(-(for_voice * _logit(voice) + for_excess * excess + bias)))
+        return 1.0 / (1.0 + math.exp(-(for_voice * logit(voice) + for_excess * excess + bias)))
 
     def reset(self) -> None:
         self._voice.reset()
@@ -144,8 +145,8 @@ class FusedDetector:
 
 #: Of the logit of the voice probability, of the excess in dB, and the constant.
 _WEIGHTS: dict[type, tuple[float, float, float]] = {
-    SileroDetector: (0.381, 0.578, -1.06),
-    WebRtcDetector: (0.118, 0.72, -1.54),
+    SileroDetector: (0.432, 0.300, -1.415),
+    WebRtcDetector: (0.119, 0.451, -1.603),
 }
 
 
@@ -176,7 +177,8 @@ def best_detector(ambience: Ambience = QUIET_ROOM) -> FusedDetector:
     return FusedDetector(voice, ambience)
 
 
-def _logit(probability: float) -> float:
+def logit(probability: float) -> float:
+    """The log-odds of a probability, kept within 9.2 of zero."""
     probability = min(max(probability, 1e-4), 1 - 1e-4)
     return math.log(probability / (1 - probability))
 
