@@ -57,10 +57,14 @@ conformance: setup .venv-conformance/.ready
 	.venv-conformance/bin/python -m pip install --quiet --no-deps fish-speech==0.1.0
 	@touch $@
 
-# PortAudio, for the microphone: installed where that is possible without asking (root on Debian or Ubuntu).
+# PortAudio, for the microphone, and espeak-ng, the voice of last resort: installed where that is possible
+# without asking (root on Debian or Ubuntu).
 system:
-	@if ! ldconfig -p 2>/dev/null | grep -q libportaudio && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && apt-get install -y -qq libportaudio2 || echo "PortAudio was not installed: its tests are skipped"; \
+	@missing=""; \
+	ldconfig -p 2>/dev/null | grep -q libportaudio || missing="$$missing libportaudio2"; \
+	command -v espeak-ng >/dev/null || missing="$$missing espeak-ng"; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && apt-get install -y -qq $$missing || echo "not installed:$$missing; their tests are skipped"; \
 	fi
 
 clean:
