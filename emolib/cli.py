@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import json
 import os
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_chat,
         _add_serve_tts,
         _add_voice,
+        _add_mic,
         _add_demo,
         _add_doctor,
     ):
@@ -358,6 +360,28 @@ def _voice_remove(options: argparse.Namespace) -> int:
 
     VoiceLibrary().remove(options.name)
     print(f"{options.name} is removed")
+    return 0
+
+
+# --- mic -----------------------------------------------------------------------------------------
+
+
+def _add_mic(commands: Any) -> None:
+    parser = _command(commands, "mic", _mic, "Measure the room and show what the microphone hears.")
+    parser.add_argument("--in", dest="file", type=Path, help="a recording instead of the microphone")
+    parser.add_argument("--device", help="number or name of the microphone (default: the system's)")
+    parser.add_argument("--backend", choices=["sounddevice", "pyaudio"], default="sounddevice", help="what records")
+    parser.add_argument("--calibrate", type=float, default=1.5, help="seconds of silence at the start (default 1.5)")
+    parser.add_argument("--seconds", type=float, help="stop after so many (default: until Ctrl-C)")
+    parser.add_argument("--save", type=Path, help="folder for the utterances as WAV files")
+
+
+def _mic(options: argparse.Namespace) -> int:
+    from emolib.speech.monitor import monitor, open_source
+
+    source = open_source(options.file, options.device, options.backend)
+    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(source):
+        monitor(source, sys.stdout, calibration_s=options.calibrate, seconds=options.seconds, save_to=options.save)
     return 0
 
 
