@@ -46,9 +46,7 @@ GOEMOTIONS: dict[str, str] = {
     **dict.fromkeys(("anger", "annoyance", "disgust"), "anger"),
     **dict.fromkeys(("fear", "nervousness"), "fear"),
     "surprise": "surprise",
-    **dict.fromkeys(
-        ("approval", "confusion", "curiosity", "desire", "disapproval", "neutral", "realization"), NEUTRAL
-    ),
+    **dict.fromkeys(("approval", "confusion", "curiosity", "desire", "disapproval", "neutral", "realization"), NEUTRAL),
 }
 
 #: Below this probability of the best label, a dialogue treats the text as neutral.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from emolib.dialogue.exchange import FALLBACK, answer_question
+from emolib.dialogue.care import HELP_MESSAGE, Care, Distress
+from emolib.dialogue.conversation import Conversation, Exchange
 from emolib.dialogue.history import History
 from emolib.dialogue.policy import VOICES, Voice, choose_voice
 from emolib.dialogue.segment import ClauseSplitter, segment, segment_stream
@@ -11,12 +12,17 @@ from emolib.dialogue.stages import Stages, choose_emotion_model, default_reply_m
 from emolib.dialogue.talk import talk
 from emolib.dialogue.text_chat import TextReply, TextSession
 from emolib.dialogue.trace import Span, Trace
-from emolib.dialogue.turn import Turn
+from emolib.dialogue.turn import FALLBACK, Turn
 
 __all__ = [
     "FALLBACK",
+    "HELP_MESSAGE",
     "VOICES",
+    "Care",
     "ClauseSplitter",
+    "Conversation",
+    "Distress",
+    "Exchange",
     "History",
     "Span",
     "Stages",
@@ -25,7 +31,6 @@ __all__ = [
     "Trace",
     "Turn",
     "Voice",
-    "answer_question",
     "choose_emotion_model",
     "choose_voice",
     "default_reply_model",

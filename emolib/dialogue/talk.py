@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from emolib.chat import ReplyModel
-from emolib.dialogue.exchange import answer_question
+from emolib.dialogue.conversation import Conversation, Exchange
 from emolib.dialogue.stages import Stages, open_stages
-from emolib.dialogue.trace import Trace
 from emolib.dialogue.turn import Turn
 from emolib.errors import StorageError, UsageError
 from emolib.files import storage_errors
@@ -51,9 +50,9 @@ def talk(
     began = time.monotonic()
     with open_stages(emotion_model, reply_model, tts_url) as stages:
         load_ms = round((time.monotonic() - began) * 1000)
-        turn, sound, _ = run_sync(_answer_and_close(clip, stages))
-        write_wav(answer, sound)
-    return replace(turn, latency_ms={"load": load_ms, **turn.latency_ms})
+        exchange = run_sync(_answer_and_close(clip, stages))
+        write_wav(answer, exchange.sound)
+    return replace(exchange.turn, latency_ms={"load": load_ms, **exchange.turn.latency_ms})
 
 
 def run_sync(work: Coroutine[Any, Any, T]) -> T:
@@ -66,11 +65,12 @@ def run_sync(work: Coroutine[Any, Any, T]) -> T:
         return thread.submit(asyncio.run, work).result()
 
 
-async def _answer_and_close(clip: AudioClip, stages: Stages) -> tuple[Turn, AudioClip, Trace]:
+async def _answer_and_close(clip: AudioClip, stages: Stages) -> Exchange:
+    conversation = Conversation(stages)
     try:
-        return await answer_question(clip, stages)
+        return await conversation.answer(clip)
     finally:
-        await stages.reply_model.aclose()
+        await conversation.aclose()
 
 
 def _check_answer(question: Path, answer: Path) -> None:

@@ -8,9 +8,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from emolib.chat import Message, ReplyModel
-from emolib.dialogue.exchange import FALLBACK
+from emolib.dialogue.care import Care, Distress
 from emolib.dialogue.history import History
 from emolib.dialogue.stages import Classifier
+from emolib.dialogue.turn import FALLBACK
 from emolib.emotions import EmotionScores
 from emolib.errors import EmolibError
 
@@ -30,10 +31,13 @@ class TextReply:
 class TextSession:
     """A conversation whose history it keeps; a reply that fails leaves the session usable."""
 
-    def __init__(self, classifier: Classifier, model: ReplyModel, history: History | None = None) -> None:
+    def __init__(
+        self, classifier: Classifier, model: ReplyModel, history: History | None = None, care: Care | None = None
+    ) -> None:
         self.classifier = classifier
         self.model = model
         self.history = history or History()
+        self.care = care or Care()
 
     def feel(self, line: str) -> EmotionScores:
         """The emotion of the user's line."""
@@ -60,8 +64,13 @@ class TextSession:
         self.history.add(line, text)
         return TextReply(text, times[0] - started if times else None, _rate(times), problem)
 
-    def _pieces(self, line: str, emotion: EmotionScores) -> AsyncIterator[str]:
-        return self.model.stream([*self.history.recent(), Message("user", line)], emotion)
+    async def _pieces(self, line: str, emotion: EmotionScores) -> AsyncIterator[str]:
+        if self.care.distress(line, [emotion]) is Distress.URGENT:
+            yield self.care.help_message
+            return
+        async with aclosing(self.model.stream([*self.history.recent(), Message("user", line)], emotion)) as pieces:
+            async for piece in pieces:
+                yield piece
 
 
 def _rate(times: list[float]) -> float | None:

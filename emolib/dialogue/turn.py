@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from emolib.dialogue.care import Distress
 from emolib.dialogue.policy import Voice
 from emolib.emotions import EmotionScores
 
-__all__ = ["Turn"]
+__all__ = ["FALLBACK", "Turn"]
+
+#: What is said where the reply model gives nothing that can be spoken.
+FALLBACK = "I am sorry, I could not find an answer just now. Could you say that again?"
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Turn:
     reply_from: str
     emotion_model: str
     voice: Voice
+    distress: Distress
     answer_seconds: float
     latency_ms: dict[str, int] = field(default_factory=dict)
 
@@ -41,6 +46,7 @@ class Turn:
             "reply_from": self.reply_from,
             "emotion_model": self.emotion_model,
             "voice": {"emotion": self.voice.emotion or "neutral", "intensity": self.voice.intensity},
+            "distress": self.distress.value,
             "answer_seconds": round(self.answer_seconds, 2),
             "latency_ms": self.latency_ms,
         }
