@@ -1,6 +1,7 @@
 """A conversation: what is answered, in which order and voice, and what happens when an engine fails."""
 
 import asyncio
+import json
 import os
 import threading
 from dataclasses import replace
@@ -8,8 +9,9 @@ from typing import Any
 
 import pytest
 from dialogue_stages import QUESTION, Heard, Replies, Spoken, scores, stages
+from scripted_server import Status, scripted_server
 
-from emolib.chat import Message
+from emolib.chat import Message, OpenAIReplyModel
 from emolib.dialogue import (
     FALLBACK,
     HELP_MESSAGE,
@@ -193,3 +195,12 @@ def test_two_hundred_turns_in_a_row_leave_no_thread_or_task_behind():
     assert tasks == 1
     # The event loop's own pool grows to a bound and is shared by all turns.
     assert new_threads <= (os.cpu_count() or 1) + 4
+
+
+def test_the_key_of_a_server_is_in_no_turn_and_no_trace():
+    key = "sk-never-to-be-seen-1234567890"
+    with scripted_server(Status(400, f"bad {key}")) as server:
+        model = OpenAIReplyModel(base_url=server.url, api_key=key, retries=0)
+        exchange = answer(stages(model))
+    assert exchange.turn.reply == FALLBACK
+    assert key not in json.dumps(exchange.turn.as_dict()) + exchange.turn.table() + json.dumps(exchange.trace.as_dict())

@@ -21,6 +21,8 @@ _TASK = (
     " needs from you), cause (what brought the emotion about), tone (the tone to answer in)."
 )
 
+_EXAMPLE = "My train was cancelled and I missed my sister's wedding."
+
 
 class Understanding(BaseModel):
     """What a message is about. The texts are short phrases; `cause` is empty where there is no emotion."""
@@ -53,7 +55,9 @@ async def understand(
     if not history:
         raise UsageError("there is no message to understand")
     opening = full_opening(emotion)[0].content
-    messages = [Message("system", f"{opening}\n{_TASK}").as_dict(), *(message.as_dict() for message in history)]
+    example = Understanding(topic="a missed wedding", need="comfort", cause="the cancelled train", tone="gentle")
+    shown = [Message("user", _EXAMPLE), Message("assistant", example.model_dump_json())]
+    messages = [m.as_dict() for m in (Message("system", f"{opening}\n{_TASK}"), *shown, *history)]
     schema = {"name": "understanding", "schema": Understanding.model_json_schema()}
     for _ in range(_ATTEMPTS):
         answer = await model.complete(messages, _TOKENS, response_format={"type": "json_schema", "json_schema": schema})
