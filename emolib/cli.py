@@ -86,16 +86,56 @@ def _command(commands: Any, name: str, handler: Handler, summary: str) -> argpar
 
 def _add_clean(commands: Any) -> None:
     parser = _command(commands, "clean", _clean, "Clean a corpus and report what was found in it.")
-    parser.add_argument("source", nargs="+", help="text;label, CSV/TSV, JSON lines or Parquet files")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the cleaned corpus")
+    parser.add_argument(
+        "source", nargs="+", help="text;label, CSV, TSV, JSON lines or Parquet files, gzip of each, or dair-ai/emotion"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the splits and the report")
+    parser.add_argument("--conflicts", default="drop", help="equal texts with two labels: drop, majority, soft")
+    parser.add_argument("--skip", nargs="+", default=[], metavar="RULE", help="rules to leave out (see report.json)")
+    parser.add_argument("--near", type=float, default=0.9, help="similarity of near-duplicates (default %(default)s)")
+    parser.add_argument("--max-tokens", type=int, default=1900, help="longest text in tokens (default %(default)s)")
+    parser.add_argument("--tokenizer", default="smollm2-135m", help="whose tokens (default %(default)s)")
+    parser.add_argument(
+        "--shares", type=float, nargs=2, default=(0.1, 0.1), metavar=("VALIDATION", "TEST"), help="of undivided sources"
+    )
+    parser.add_argument("--seed", type=int, default=3407, help="of the division (default %(default)s)")
+    parser.add_argument("--text-column", help="column of the texts (default: found by its name)")
+    parser.add_argument("--label-column", help="column of the labels (default: found by its name)")
+    parser.add_argument("--label-names", help="names of numeric labels from 0 on: sadness,joy,… (default: checked)")
+    parser.add_argument("--arrow", action="store_true", help="write a datasets folder (Arrow) too")
+    parser.add_argument("--label-issues", action="store_true", help="rank suspicious labels of the training split")
 
 
 def _clean(options: argparse.Namespace) -> int:
-    from emolib.data import clean_corpus
+    from emolib.data import RULES, CleanSettings, clean_corpus, find_label_issues, load_split, parse_label_names
 
-    report = clean_corpus(options.source, options.out)
-    print(report.table())
+    unknown = [rule for rule in options.skip if rule not in RULES]
+    settings = CleanSettings(
+        rules=tuple(rule for rule in RULES if rule not in options.skip) + tuple(unknown),
+        conflicts=options.conflicts,
+        near_threshold=options.near,
+        max_tokens=options.max_tokens,
+        tokenizer=options.tokenizer,
+        validation_share=options.shares[0],
+        test_share=options.shares[1],
+        seed=options.seed,
+        text_column=options.text_column,
+        label_column=options.label_column,
+        label_names=parse_label_names(options.label_names) if options.label_names else None,
+        arrow=options.arrow,
+    )
+    print(clean_corpus(options.source, options.out, settings, progress=_say).table())
+    if options.label_issues:
+        _say("ranking labels")
+        issues = find_label_issues(load_split(options.out, "train"), settings.seed)
+        issues.write(options.out / "label_issues.csv")
+        print(issues.table())
     return 0
+
+
+def _say(stage: str) -> None:
+    """Progress on standard error, so that standard output holds the result alone."""
+    print(f"  {stage} …", file=sys.stderr, flush=True)
 
 
 # --- train ---------------------------------------------------------------------------------------

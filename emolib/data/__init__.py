@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from emolib.data.clean import CleanReport, CleanSettings, clean_corpus
+from emolib.data.clean import RULES, CleanSettings, clean_corpus
 from emolib.data.corpus import Corpus, load_split
+from emolib.data.label_issues import LabelIssues, find_label_issues
+from emolib.data.labels import parse_label_names
+from emolib.data.report import CleanReport
 from emolib.data.sample import neutral_sentences, sample_corpus, sample_path
 
 __all__ = [
+    "RULES",
     "CleanReport",
     "CleanSettings",
     "Corpus",
+    "LabelIssues",
     "clean_corpus",
+    "find_label_issues",
     "load_split",
     "neutral_sentences",
+    "parse_label_names",
     "sample_corpus",
     "sample_path",
 ]

@@ -1,149 +1,358 @@
-"""Cleaning: what is dropped, why, and the proof that nothing went missing."""
+"""Cleaning: named rules in a fixed order, each of which can be switched off and is counted.
+
+The rules that change a text come first (`emolib.data.repair`), then those that drop rows:
+
+    empty               texts of no or one character
+    too_long            texts longer than the model takes
+    conflicts           equal texts with different labels (policy: drop, majority or soft)
+    duplicates          equal texts with one label
+    near_duplicates     texts with one label that share almost all words (MinHash)
+    leakage             texts that stand in another split: dropped from train, never from test
+
+Two texts are equal when their words are: letters and digits, whatever their case and what stands between them.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from emolib.data.load import Reject, Row, read_rows
+from emolib.data.labels import label_map
+from emolib.data.readers import Columns, find_sources, read_source
+from emolib.data.repair import REPAIRS, SIMPLE, repair
+from emolib.data.report import CleanReport, RuleCount, find_conflicts
+from emolib.data.split import divide
+from emolib.data.table import SPLITS, Reject, Table
 from emolib.emotions import EMOTIONS
-from emolib.errors import InputError
-from emolib.files import write_json, write_text
+from emolib.errors import InputError, UsageError
+from emolib.files import atomic_path, storage_errors, write_json, write_text
 
-__all__ = ["CleanReport", "CleanSettings", "clean_corpus"]
+if TYPE_CHECKING:
+    import polars as pl
 
-_SPLIT_NAMES = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "dev": "validation"}
-_SPLIT_NAMES |= {"validation": "validation", "test": "test"}
+__all__ = ["CONFLICT_POLICIES", "RULES", "CleanSettings", "clean_corpus", "clean_frame"]
+
+DROPS = ("empty", "too_long", "conflicts", "duplicates", "near_duplicates", "leakage")
+RULES = (*REPAIRS, *DROPS)
+CONFLICT_POLICIES = ("drop", "majority", "soft")
+
+#: What a split may not share with: texts of the test go from everywhere else, those of validation from train.
+_PRIORITY = ("test", "validation", "train")
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
 class CleanSettings:
-    """What cleaning does: the shares of the splits of a file that names none, and the seed of the draw."""
+    """What cleaning does.
 
+    `rules` are those that are applied (all by default). `conflicts` says what becomes of equal texts with
+    different labels: `drop` them all, keep the `majority` label (dropped where there is none), or keep one
+    text with a `soft` label, the share of each label. `max_tokens` counts with the tokenizer of `tokenizer`.
+    The shares divide sources that name no split. `text_column`, `label_column` and `label_names` (the names of
+    numeric labels from 0 on) are found where they are None.
+    """
+
+    rules: tuple[str, ...] = RULES
+    conflicts: str = "drop"
+    near_threshold: float = 0.9
+    max_tokens: int = 1900
+    tokenizer: str = "smollm2-135m"
     validation_share: float = 0.1
     test_share: float = 0.1
     seed: int = 3407
+    text_column: str | None = None
+    label_column: str | None = None
+    label_names: tuple[str, ...] | None = None
+    arrow: bool = False
 
-
-@dataclass(frozen=True)
-class CleanReport:
-    """The counts of one cleaning; `read = kept + dropped + rejected`."""
-
-    sources: tuple[str, ...]
-    read: int
-    rejected: int
-    rules: dict[str, int]
-    splits: dict[str, dict[str, int]] = field(default_factory=dict)
-
-    @property
-    def kept(self) -> int:
-        return sum(sum(labels.values()) for labels in self.splits.values())
-
-    @property
-    def dropped(self) -> int:
-        return sum(self.rules.values())
-
-    def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "kept": self.kept, "dropped": self.dropped}
-
-    def table(self) -> str:
-        """A few lines for people."""
-        lines = [f"read      {self.read:>9,}  from {', '.join(self.sources)}"]
-        lines += [f"dropped   {count:>9,}  {rule}" for rule, count in self.rules.items()]
-        lines.append(f"rejected  {self.rejected:>9,}  unreadable or of unknown label (rejects.jsonl)")
-        for split, labels in self.splits.items():
-            balance = ", ".join(f"{label} {labels[label]:,}" for label in EMOTIONS if label in labels)
-            lines.append(f"{split:<9} {sum(labels.values()):>9,}  {balance}")
-        return "\n".join(lines)
+    def __post_init__(self) -> None:
+        unknown = [rule for rule in self.rules if rule not in RULES]
+        if unknown:
+            raise UsageError(f"unknown cleaning rule {unknown[0]!r}; known: {', '.join(RULES)}")
+        if self.conflicts not in CONFLICT_POLICIES:
+            raise UsageError(f"unknown policy {self.conflicts!r} for conflicts; known: {', '.join(CONFLICT_POLICIES)}")
+        if not 0.5 <= self.near_threshold <= 1:
+            raise UsageError(f"near_threshold is a similarity from 0.5 to 1, not {self.near_threshold}")
+        if min(self.validation_share, self.test_share) < 0 or self.validation_share + self.test_share >= 1:
+            raise UsageError("the shares of validation and test must be at least 0 and together below 1")
 
 
 def clean_corpus(
-    sources: Sequence[str | Path] | str | Path, out: str | Path, settings: CleanSettings | None = None
+    sources: Sequence[str | Path] | str | Path,
+    out: str | Path,
+    settings: CleanSettings | None = None,
+    *,
+    progress: Callable[[str], None] = lambda stage: None,
 ) -> CleanReport:
-    """Read `sources`, drop duplicates and contradictions, and write the splits into the folder `out`.
+    """Read `sources`, clean them, and write the splits and the report into the folder `out`.
 
-    Files named train, val or test keep their split; any other is divided by `settings`, so that equal texts
-    stay together. Raises InputError where no row is left.
+    `out` gets train.jsonl, validation.jsonl and test.jsonl (those that have rows; text, label, and soft where
+    there is one), rejects.jsonl, report.json and report.html; with `arrow` a `datasets` folder too. Files of other
+    names in `out` are left alone. Sources named train, validation or test keep their split; the rest is divided.
+    `progress` is called with the name of each stage. Raises InputError where no row is left.
     """
     settings = settings or CleanSettings()
-    paths = [Path(source) for source in ([sources] if isinstance(sources, str | Path) else sources)]
     out = Path(out)
-    rows: dict[str, list[Row]] = {}
-    rejects: list[tuple[Path, Reject]] = []
-    for path in paths:
-        found, bad = read_rows(path)
-        rejects += [(path, reject) for reject in bad]
-        for row in found:
-            rows.setdefault(_split_of(path, row, settings), []).append(row)
-    read = sum(map(len, rows.values())) + len(rejects)
-    if not any(rows.values()):
-        raise InputError(
-            f"{', '.join(map(str, paths))}: no usable row in {read} lines; each line is `text;label`, or a row with"
-            " the columns text and label"
-        )
-    rules: Counter[str] = Counter({"exact duplicate": 0, "conflicting labels": 0, "stands in another split": 0})
-    kept = {split: _without_twins(rows[split], rules) for split in ("train", "validation", "test") if split in rows}
-    _remove_leaks(kept, rules)
-    report = CleanReport(
-        tuple(path.name for path in paths),
-        read,
-        len(rejects),
-        dict(rules),
-        {split: dict(Counter(row.label for row in found)) for split, found in kept.items()},
-    )
-    for split, found in kept.items():
-        write_text(out / f"{split}.jsonl", _json_lines({"text": row.text, "label": row.label} for row in found))
-    write_text(out / "rejects.jsonl", _json_lines({"file": path.name, **asdict(reject)} for path, reject in rejects))
-    write_json(out / "report.json", report.as_dict())
+    columns = Columns(settings.text_column, settings.label_column)
+    progress("reading")
+    found = find_sources([sources] if isinstance(sources, str | Path) else sources)
+    tables = [table for source in found for table in read_source(source, columns)]
+    frame, rejects, orders = _frame(tables, settings)
+    read = frame.height + len(rejects)
+    if frame.is_empty():
+        first = f"; the first: {rejects[0].reason} ({rejects[0].file}, line {rejects[0].line})" if rejects else ""
+        raise InputError(f"{', '.join(map(str, found))}: no usable row among {read}{first}")
+    progress("counting what is wrong")
+    findings = find_conflicts(frame)
+    kept, counts = clean_frame(frame, settings, progress)
+    if kept.is_empty():
+        raise InputError(f"{', '.join(map(str, found))}: the rules drop every one of the {read} rows; see conflicts")
+    report = CleanReport.of(read, rejects, kept, counts, findings, orders, settings)
+    progress("writing")
+    _write(kept, rejects, report, out)
+    if settings.arrow:
+        _write_arrow(kept, out / "arrow")
     return report
 
 
-def _split_of(path: Path, row: Row, settings: CleanSettings) -> str:
-    named = _SPLIT_NAMES.get(path.name.split(".")[0].lower())
-    if named:
-        return named
-    draw = int(hashlib.sha256(f"{settings.seed} {_key(row.text)}".encode()).hexdigest()[:8], 16) / 2**32
-    if draw < settings.test_share:
-        return "test"
-    return "validation" if draw < settings.test_share + settings.validation_share else "train"
+def clean_frame(
+    frame: pl.DataFrame, settings: CleanSettings, progress: Callable[[str], None] = lambda stage: None
+) -> tuple[pl.DataFrame, list[RuleCount]]:
+    """Apply the rules to a frame with index, split, text, label and soft; what is kept, and a count a rule.
 
+    `split` is null where no official split is known; in what is kept it is always one of the three.
+    """
+    import polars as pl
 
-def _key(text: str) -> str:
-    """What makes two texts the same: letters and digits, whatever their case, form and spacing."""
-    return re.sub(r"\W+", " ", unicodedata.normalize("NFKC", text).casefold()).strip() or text.strip()
-
-
-def _without_twins(rows: list[Row], rules: Counter[str]) -> list[Row]:
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(_key(row.text), []).append(row)
-    kept = []
-    for group in groups.values():
-        if len({row.label for row in group}) > 1:
-            rules["conflicting labels"] += len(group)
+    progress("repairing texts")
+    frame, counts = _repair(frame, settings)
+    frame = frame.with_columns(key=_key(pl.col("text")), pool=pl.col("split").fill_null("train"))
+    steps: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
+        "empty": lambda rows: rows.filter(pl.col("text").str.len_chars() >= 2),
+        "too_long": lambda rows: _without_too_long(rows, settings),
+        "conflicts": lambda rows: _without_conflicts(rows, settings.conflicts),
+        "duplicates": lambda rows: _first_of_each(rows, ["pool", "key", "label"]),
+        "near_duplicates": lambda rows: _without_near_duplicates(rows, settings.near_threshold),
+        "leakage": _without_leaks,
+    }
+    for name, apply in steps.items():
+        if name not in settings.rules:
+            counts.append(RuleCount(name, on=False))
             continue
-        rules["exact duplicate"] += len(group) - 1
-        kept.append(group[0])
-    return kept
+        progress(name.replace("_", " "))
+        after = apply(frame)
+        lost = frame.join(after.select("index"), on="index", how="anti")
+        counts.append(RuleCount(name, dropped=lost.height, examples=tuple(lost["text"].head(_EXAMPLES))))
+        frame = after
+    return divide(frame, settings.validation_share, settings.test_share, settings.seed).sort("index"), counts
 
 
-def _remove_leaks(kept: dict[str, list[Row]], rules: Counter[str]) -> None:
-    seen: set[str] = set()
-    for split in ("test", "validation", "train"):
-        rows = kept.get(split, [])
-        clean = [row for row in rows if _key(row.text) not in seen]
-        rules["stands in another split"] += len(rows) - len(clean)
-        if split in kept:
-            kept[split] = clean
-        seen |= {_key(row.text) for row in clean}
+def _frame(tables: Sequence[Table], settings: CleanSettings) -> tuple[pl.DataFrame, list[Reject], dict[str, str]]:
+    """All rows with a known label in one frame; the others as rejects; how each table's labels were read."""
+    import polars as pl
+
+    frames, rejects, orders = [], [], {}
+    for number, table in enumerate(tables):
+        rejects += table.rejects
+        meanings, orders[table.name] = label_map(table, settings.label_names)
+        unknown = {label for label, meaning in meanings.items() if meaning is None}
+        frame = pl.DataFrame(
+            {
+                "source": pl.repeat(number, len(table.texts), dtype=pl.UInt16, eager=True),
+                "line": pl.Series(table.lines, dtype=pl.UInt32),
+                "split": pl.repeat(table.split, len(table.texts), dtype=pl.String, eager=True),
+                "text": pl.Series(table.texts, dtype=pl.String),
+                "label": pl.Series(table.labels, dtype=pl.String),
+                "soft": _soft_column(table),
+            }
+        )
+        if unknown:
+            bad = frame.filter(pl.col("label").is_in(list(unknown)))
+            rejects += [
+                Reject(
+                    table.name, line, text[:200], f"unknown label {label!r}; known: {', '.join(EMOTIONS)}, or 0 to 5"
+                )
+                for line, text, label in zip(bad["line"], bad["text"], bad["label"], strict=True)
+            ]
+            frame = frame.filter(~pl.col("label").is_in(list(unknown)))
+        known = {label: meaning for label, meaning in meanings.items() if meaning is not None}
+        frames.append(frame.with_columns(pl.col("label").replace_strict(known, return_dtype=pl.String)))
+    return (
+        pl.concat(frames).with_row_index("index"),
+        sorted(rejects, key=lambda reject: (reject.file, reject.line)),
+        orders,
+    )
 
 
-def _json_lines(records: Iterable[dict[str, Any]]) -> str:
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+def _soft_column(table: Table) -> pl.Series:
+    import polars as pl
+
+    if not any(table.soft):
+        return pl.repeat(None, len(table.texts), dtype=pl.List(pl.Float64), eager=True)
+    values = [soft and [float(soft.get(label, 0.0)) for label in EMOTIONS] for soft in table.soft]
+    return pl.Series(values, dtype=pl.List(pl.Float64))
+
+
+def _repair(frame: pl.DataFrame, settings: CleanSettings) -> tuple[pl.DataFrame, list[RuleCount]]:
+    """Repair the texts; those that no rule could change are told by one expression and left alone."""
+    import polars as pl
+
+    rules = frozenset(settings.rules) & frozenset(REPAIRS)
+    plain = frame["text"].str.contains(SIMPLE) & ~frame["text"].str.contains("(?i)href|http|www")
+    places = (~plain).arg_true()
+    texts, changed = frame["text"].gather(places).to_list(), dict.fromkeys(REPAIRS, 0)
+    examples: dict[str, list[str]] = {name: [] for name in REPAIRS}
+    repaired = []
+    for text in texts:
+        after, names = repair(text, rules)
+        repaired.append(after)
+        for name in names:
+            changed[name] += 1
+            if len(examples[name]) < _EXAMPLES:
+                examples[name].append(text[:200])
+    counts = [
+        RuleCount(name, on=name in rules, changed=changed[name], examples=tuple(examples[name])) for name in REPAIRS
+    ]
+    if not repaired:
+        return frame, counts
+    text = frame["text"].scatter(places, pl.Series(repaired, dtype=pl.String))
+    return frame.with_columns(text=text), counts
+
+
+def _key(text: pl.Expr) -> pl.Expr:
+    """What makes two texts equal: their letters and digits. Texts without any are their own key."""
+    import polars as pl
+
+    words = text.str.to_lowercase().str.replace_all(r"[^\p{L}\p{M}\p{N}]+", " ").str.strip_chars()
+    return pl.when(words == "").then(text).otherwise(words)
+
+
+def _first_of_each(frame: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """One row for each value of `by`: the one whose text sorts first, whatever the order of the rows."""
+    if not frame.select(by).is_duplicated().any():
+        return frame
+    return frame.sort("text", "index").unique(subset=by, keep="first", maintain_order=True).sort("index")
+
+
+def _without_too_long(frame: pl.DataFrame, settings: CleanSettings) -> pl.DataFrame:
+    import polars as pl
+
+    # A token has at least one byte, so only a text of more bytes than the limit can pass it.
+    suspects = frame.filter(pl.col("text").str.len_bytes() > settings.max_tokens)
+    if suspects.is_empty():
+        return frame
+    from emolib.models import load_tokenizer
+
+    tokenizer = load_tokenizer(settings.tokenizer)
+    long = [
+        index
+        for index, text in zip(suspects["index"], suspects["text"], strict=True)
+        if len(tokenizer(text, add_special_tokens=False)["input_ids"]) > settings.max_tokens
+    ]
+    return frame.filter(~pl.col("index").is_in(long))
+
+
+def _without_conflicts(frame: pl.DataFrame, policy: str) -> pl.DataFrame:
+    import polars as pl
+
+    same_text = ["pool", "key"]
+    contested = (
+        frame.group_by(same_text).agg(pl.col("label").n_unique().alias("labels")).filter(pl.col("labels") > 1)
+    ).select(same_text)
+    if contested.is_empty():
+        return frame
+    calm = frame.join(contested, on=same_text, how="anti")
+    disputed = frame.join(contested, on=same_text, how="semi")
+    if policy == "drop":
+        return calm
+    votes = disputed.group_by(*same_text, "label").len("votes")
+    top = votes.filter(pl.col("votes") == pl.col("votes").max().over(same_text))
+    if policy == "majority":
+        winners = top.filter(pl.len().over(same_text) == 1).select(*same_text, "label")
+        return pl.concat([calm, disputed.join(winners, on=[*same_text, "label"], how="semi")]).sort("index")
+    return pl.concat([calm, _with_soft_labels(disputed, same_text)]).sort("index")
+
+
+def _with_soft_labels(disputed: pl.DataFrame, same_text: list[str]) -> pl.DataFrame:
+    """One row a text: the share of each label, and as its label the one with the largest share."""
+    import polars as pl
+
+    own = [pl.when(pl.col("label") == label).then(1.0).otherwise(0.0) for label in EMOTIONS]
+    weights = pl.when(pl.col("soft").is_null()).then(pl.concat_list(own)).otherwise(pl.col("soft"))
+    rows = disputed.with_columns(soft=weights)
+    shares = rows.group_by(same_text).agg(
+        pl.concat_list([pl.col("soft").list.get(place).mean() for place in range(len(EMOTIONS))]).alias("soft")
+    )
+    first = _first_of_each(rows, same_text).drop("soft", "label").join(shares, on=same_text)
+    names = pl.col("soft").list.arg_max().replace_strict(dict(enumerate(EMOTIONS)), return_dtype=pl.String)
+    return first.with_columns(label=names).select(disputed.columns)
+
+
+def _without_near_duplicates(frame: pl.DataFrame, threshold: float) -> pl.DataFrame:
+    import polars as pl
+
+    from emolib.data.near import near_duplicates
+
+    rows = frame.select("index", "key", group=pl.col("pool") + " " + pl.col("label"))
+    gone = near_duplicates(rows, threshold)
+    return frame.filter(~pl.col("index").is_in(gone)) if gone else frame
+
+
+def _without_leaks(frame: pl.DataFrame) -> pl.DataFrame:
+    import polars as pl
+
+    for place, split in enumerate(_PRIORITY[:-1]):
+        held = frame.filter(pl.col("pool") == split).select("key").unique()
+        below = pl.col("pool").is_in(_PRIORITY[place + 1 :])
+        leaks = frame.filter(below).join(held, on="key", how="semi").select("index")
+        frame = frame.join(leaks, on="index", how="anti")
+    return frame
+
+
+def _write(kept: pl.DataFrame, rejects: Sequence[Reject], report: CleanReport, out: Path) -> None:
+    import json
+
+    from emolib.data.page import write_page
+
+    for split in SPLITS:
+        rows = kept.filter(split=split)
+        path = out / f"{split}.jsonl"
+        if rows.is_empty():
+            path.unlink(missing_ok=True)
+        else:
+            with atomic_path(path) as temporary:
+                _json_rows(rows).write_ndjson(temporary)
+    lines = [json.dumps(reject.__dict__, ensure_ascii=False) + "\n" for reject in rejects]
+    write_text(out / "rejects.jsonl", "".join(lines))
+    write_page(report, out / "report.html")
+    write_json(out / "report.json", report.as_dict())
+
+
+def _json_rows(rows: pl.DataFrame) -> pl.DataFrame:
+    import polars as pl
+
+    if rows["soft"].is_null().all():
+        return rows.select("text", "label")
+    weights = pl.struct([pl.col("soft").list.get(place).alias(label) for place, label in enumerate(EMOTIONS)])
+    return rows.select("text", "label", soft=pl.when(pl.col("soft").is_null()).then(None).otherwise(weights))
+
+
+def _write_arrow(kept: pl.DataFrame, folder: Path) -> None:
+    """The splits as a `datasets.DatasetDict` on disk."""
+    import shutil
+
+    import datasets
+
+    temporary = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    with storage_errors(folder):
+        splits: dict[str, Any] = {
+            split: datasets.Dataset.from_list(_json_rows(kept.filter(split=split)).to_dicts())
+            for split in SPLITS
+            if not kept.filter(split=split).is_empty()
+        }
+        datasets.DatasetDict(splits).save_to_disk(temporary)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)

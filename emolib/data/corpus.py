@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from emolib.data.labels import label_map
+from emolib.data.readers import read_source
+from emolib.data.table import SPLITS, Reject, Table
+from emolib.emotions import EMOTIONS
 from emolib.errors import InputError
 
-__all__ = ["SPLITS", "Corpus", "load_split"]
-
-SPLITS = ("train", "validation", "test")
+__all__ = ["Corpus", "load_split"]
 
 
 @dataclass(frozen=True)
@@ -44,36 +46,45 @@ class Corpus:
 def load_split(source: str | Path | Corpus, split: str = "train") -> Corpus:
     """The split of a folder that `emolib clean` made, or the whole of a corpus file (whatever `split` says).
 
-    Raises InputError where nothing is there, the split is absent, no row can be used, or a row of a file
-    cannot be read: only `emolib clean` sorts rows out.
+    Raises InputError where nothing is there, the split is absent, there are no rows, or one of them cannot be
+    used: only `emolib clean` sorts rows out.
     """
-    from emolib.data.load import read_rows
-
     if isinstance(source, Corpus):
         return source
     path = Path(source)
-    if path.is_dir():
-        file = path / f"{split}.jsonl"
-        if not file.is_file():
-            found = [name for name in SPLITS if (path / f"{name}.jsonl").is_file()]
-            hint = f"it has {', '.join(found)}" if found else f"make one with: emolib clean SOURCE --out {path}"
-            raise InputError(f"{path} has no {split} split ({split}.jsonl); {hint}")
-        path = file
-    rows, rejects = read_rows(path)
+    table = read_source(_split_file(path, split) if path.is_dir() else path)[0]
+    meanings, _ = label_map(table)
+    _refuse_rejects(table, meanings, path)
+    if not table.texts:
+        raise InputError(f"{path} holds no texts; a corpus has a line `text;label` for each, or columns text and label")
+    labels = [meanings[label] for label in table.labels]
+    soft = None
+    if any(table.soft):
+        weights = zip(table.soft, labels, strict=True)
+        soft = [{name: share for name, share in (given or {label: 1.0}).items() if share} for given, label in weights]
+    return Corpus(path.stem, table.texts, labels, soft)
+
+
+def _split_file(folder: Path, split: str) -> Path:
+    file = folder / f"{split}.jsonl"
+    if not file.is_file():
+        found = [name for name in SPLITS if (folder / f"{name}.jsonl").is_file()]
+        hint = f"it has {', '.join(found)}" if found else f"make one with: emolib clean SOURCE --out {folder}"
+        raise InputError(f"{folder} has no {split} split ({split}.jsonl); {hint}")
+    return file
+
+
+def _refuse_rejects(table: Table, meanings: dict[str, str | None], path: Path) -> None:
+    rejects = list(table.rejects)
+    for line, text, label in zip(table.lines, table.texts, table.labels, strict=True):
+        if meanings[label] is None:
+            reason = f"unknown label {label!r} (known: {', '.join(EMOTIONS)}, or 0 to 5)"
+            rejects.append(Reject(table.name, line, text, reason))
+        elif not text.strip():
+            rejects.append(Reject(table.name, line, text, "the text is empty"))
     if rejects:
-        first = rejects[0]
+        first = min(rejects, key=lambda reject: reject.line)
         raise InputError(
-            f"{path}, line {first.line}: {first.reason} ({len(rejects)} such rows);"
+            f"{path}, line {first.line}: {first.reason}; {len(rejects)} such rows:"
             f" sort them out with: emolib clean {path} --out FOLDER"
         )
-    if not rows:
-        raise InputError(
-            f"{path} holds no texts; a corpus has a line `text;label` for each text, or columns text, label"
-        )
-    soft = [row.soft for row in rows]
-    return Corpus(
-        path.stem,
-        [row.text for row in rows],
-        [row.label for row in rows],
-        [weights or {row.label: 1.0} for row, weights in zip(rows, soft, strict=True)] if any(soft) else None,
-    )

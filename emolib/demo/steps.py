@@ -145,9 +145,9 @@ def _clean(folder: DemoFolder) -> None:
 
 
 def _train(folder: DemoFolder, steps: int) -> None:
-    from emolib.finetune import TrainSettings, train
+    from emolib.finetune import preset, train
 
-    run = train(folder.corpus, folder.path, TrainSettings(max_steps=steps))
+    run = train(folder.corpus, folder.path, preset("cpu", max_steps=steps))
     print(run.summary())
 
 

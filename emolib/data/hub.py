@@ -1,0 +1,78 @@
+"""Data sets of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from emolib.data.table import Table
+from emolib.errors import InputError, MissingDependency
+
+__all__ = ["is_hub_name", "read_hub"]
+
+_NAME = re.compile(r"[\w-]+/[\w.-]+(:[\w.-]+)?")
+_TIMEOUT_S = 4.0
+
+
+def is_hub_name(source: str) -> bool:
+    """True for `owner/name` and `owner/name:configuration`, unless it ends like a file."""
+    return bool(_NAME.fullmatch(source)) and not re.fullmatch(r"\.[a-z]{2,7}", Path(source).suffix.lower())
+
+
+def read_hub(source: str) -> list[Table]:
+    """Every split of the data set `source`.
+
+    CARER's `unsplit` configuration holds the rows of its `split` one, so its test and validation splits are
+    read beside it and cleaning takes them out. Raises InputError within 5 s where the hub does not answer.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingDependency("the package datasets", extra="train") from error
+    name, _, configuration = source.partition(":")
+    _require_hub(source)
+    try:
+        loaded = datasets.load_dataset(name, configuration or None)
+        tables = [_table(source, split, rows) for split, rows in loaded.items()]
+        if name == "dair-ai/emotion" and configuration == "unsplit":
+            official = datasets.load_dataset(name, "split")
+            tables = [_table(source, None, loaded["train"])]
+            tables += [_table(f"{name}:split", split, official[split]) for split in ("validation", "test")]
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        raise InputError(
+            f"the hub has no data set {source} that can be loaded ({str(error).splitlines()[0]})"
+        ) from error
+    return tables
+
+
+def _table(source: str, split: str | None, rows: Any) -> Table:
+    names = getattr(rows.features["label"], "names", None)
+    count = len(rows)
+    labels = [str(label) for label in rows["label"]]
+    return Table(
+        f"{source}/{split or 'all'}",
+        split,
+        range(1, count + 1),
+        list(rows["text"]),
+        labels,
+        [None] * count,
+        label_names=tuple(names) if names else None,
+    )
+
+
+def _require_hub(source: str) -> None:
+    where = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
+    offline |= os.environ.get("HF_DATASETS_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
+    if offline:
+        return  # datasets then answers from its own cache, at once
+    try:
+        socket.create_connection((where.hostname, where.port or 443), timeout=_TIMEOUT_S).close()
+    except OSError as error:
+        raise InputError(
+            f"the hub that holds {source} does not answer; give a file of the corpus, or use the sample corpus"
+        ) from error

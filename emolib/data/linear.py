@@ -1,0 +1,24 @@
+"""The linear model of a corpus: TF-IDF over words and word pairs with logistic regression (scikit-learn)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emolib.errors import MissingDependency
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+__all__ = ["linear_model"]
+
+
+def linear_model() -> Pipeline:
+    """An untrained linear classifier of texts: the honest floor of any language model on the same rows."""
+    try:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+    except ImportError:
+        raise MissingDependency("scikit-learn", extra="train") from None
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    return make_pipeline(vectorizer, LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced"))

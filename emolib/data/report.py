@@ -1,0 +1,205 @@
+"""What cleaning found and did, in numbers that add up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from emolib.data.table import SPLITS, Reject
+from emolib.emotions import EMOTIONS
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from emolib.data.clean import CleanSettings
+
+__all__ = ["CleanReport", "Findings", "RuleCount", "find_conflicts"]
+
+_DESCRIPTIONS = {
+    "unicode": "one form for each character, plain quotes, nothing invisible",
+    "html": "tags, entities and the leftovers of links (href, http)",
+    "whitespace": "single spaces, none at the ends",
+    "empty": "texts of no or one character",
+    "too_long": "texts longer than the model takes",
+    "conflicts": "equal texts with different labels",
+    "duplicates": "equal texts with one label",
+    "near_duplicates": "texts with one label that share almost all words",
+    "leakage": "texts that stand in the test or validation split too",
+}
+
+
+@dataclass(frozen=True)
+class RuleCount:
+    """What one rule did: texts it changed, rows it dropped, and how up to three of them read."""
+
+    name: str
+    changed: int = 0
+    dropped: int = 0
+    examples: tuple[str, ...] = ()
+    on: bool = True
+
+    @property
+    def description(self) -> str:
+        """What the rule is for."""
+        return _DESCRIPTIONS[self.name]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What stands in the sources, before any rule.
+
+    `duplicate_rows` are rows whose text has come before in its split, `conflicting_texts` texts with two labels or
+    more, `conflict_pairs` how many of them a pair of labels shares, `leaked_texts` texts of one split that stand in
+    another ("train/test"), `leaked_with_other_label` those of them whose labels differ. `ceiling` is the best
+    accuracy that any classifier of the text alone can reach on the rows of a split: always the majority's label.
+    """
+
+    rows: Mapping[str, int]
+    distinct_texts: Mapping[str, int]
+    duplicate_rows: Mapping[str, int]
+    conflicting_texts: Mapping[str, int]
+    conflict_pairs: Mapping[str, int]
+    leaked_texts: Mapping[str, int]
+    leaked_with_other_label: Mapping[str, int]
+    ceiling: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class CleanReport:
+    """One cleaning: `read = kept + dropped + rejected`, always."""
+
+    read: int
+    kept: int
+    dropped: int
+    rejected: int
+    rules: tuple[RuleCount, ...]
+    findings: Findings
+    balance: Mapping[str, Mapping[str, int]]
+    lengths: Mapping[str, Any]
+    reject_reasons: Mapping[str, int]
+    label_order: Mapping[str, str]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        read: int,
+        rejects: Sequence[Reject],
+        kept: pl.DataFrame,
+        rules: Sequence[RuleCount],
+        findings: Findings,
+        label_order: Mapping[str, str],
+        settings: CleanSettings,
+    ) -> CleanReport:
+        """The report of a finished cleaning; raises AssertionError where the counts do not add up."""
+        dropped = sum(rule.dropped for rule in rules)
+        assert read == kept.height + dropped + len(rejects), (read, kept.height, dropped, len(rejects))
+        reasons: dict[str, int] = {}
+        for reject in rejects:
+            reasons[reject.reason] = reasons.get(reject.reason, 0) + 1
+        return cls(
+            read,
+            kept.height,
+            dropped,
+            len(rejects),
+            tuple(rules),
+            findings,
+            _balance(kept),
+            _lengths(kept["text"]),
+            reasons,
+            dict(label_order),
+            {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()},
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        rules = [{**asdict(rule), "description": rule.description} for rule in self.rules]
+        return {**asdict(self), "rules": rules, "adds_up": self.read == self.kept + self.dropped + self.rejected}
+
+    def table(self) -> str:
+        """Ten lines or so for people."""
+        done = [rule for rule in self.rules if rule.dropped or rule.changed]
+        lines = [f"{'read':<16}{self.read:>9,}"]
+        lines += [f"{_verb(rule):<16}{rule.dropped or rule.changed:>9,}  {rule.description}" for rule in done]
+        if self.rejected:
+            reason = max(self.reject_reasons, key=self.reject_reasons.get)
+            lines.append(f"{'rejected':<16}{self.rejected:>9,}  see rejects.jsonl; most often: {reason}")
+        for split, labels in self.balance.items():
+            shares = ", ".join(f"{label} {count:,}" for label, count in labels.items())
+            lines.append(f"{split:<16}{sum(labels.values()):>9,}  {shares}")
+        worst = min(self.findings.ceiling.values())
+        lines.append(f"{'ceiling':<16}{worst:>9.2%}  the best accuracy that the labels allowed before cleaning")
+        return "\n".join(lines)
+
+
+def _verb(rule: RuleCount) -> str:
+    return f"{'- ' if rule.dropped else '~ '}{rule.name}"
+
+
+def find_conflicts(frame: pl.DataFrame) -> Findings:
+    """What is wrong in a frame with split (null: none), text and label, by text as it stands."""
+    import polars as pl
+
+    frame = frame.select("text", "label", split=pl.col("split").fill_null("all"))
+    texts = frame.group_by("split", "text", "label").len("rows")
+    texts = texts.group_by("split", "text").agg(
+        pl.col("rows").sum(), pl.col("rows").max().alias("majority"), pl.col("label").sort().alias("labels")
+    )
+    contested = texts.filter(pl.col("labels").list.len() > 1)
+    rows = _by_split(texts, pl.col("rows").sum())
+    distinct = _by_split(texts, pl.len())
+    right = _by_split(texts, pl.col("majority").sum())
+    leaks = _leaks(texts)
+    return Findings(
+        rows,
+        distinct,
+        {split: rows[split] - distinct[split] for split in rows},
+        {split: contested.filter(split=split).height for split in rows},
+        _pairs(contested),
+        {pair: found.height for pair, found in leaks.items()},
+        {pair: found.filter(pl.col("labels") != pl.col("labels_right")).height for pair, found in leaks.items()},
+        {split: round(right[split] / rows[split], 6) for split in rows},
+    )
+
+
+def _by_split(texts: pl.DataFrame, what: pl.Expr) -> dict[str, int]:
+    return {split: int(value) for split, value in texts.group_by("split").agg(what.alias("value")).sort("split").rows()}
+
+
+def _pairs(contested: pl.DataFrame) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for labels in contested["labels"]:
+        ordered = [label for label in EMOTIONS if label in set(labels)]
+        for place, left in enumerate(ordered):
+            for right in ordered[place + 1 :]:
+                counts[f"{left}/{right}"] = counts.get(f"{left}/{right}", 0) + 1
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _leaks(texts: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    splits = [split for split in (*SPLITS, "all") if split in set(texts["split"])]
+    found = {}
+    for place, left in enumerate(splits):
+        for right in splits[place + 1 :]:
+            found[f"{left}/{right}"] = texts.filter(split=left).join(texts.filter(split=right), on="text")
+    return found
+
+
+def _balance(kept: pl.DataFrame) -> dict[str, dict[str, int]]:
+    counts = {(split, label): count for split, label, count in kept.group_by("split", "label").len().rows()}
+    splits = [split for split in SPLITS if any(found == split for found, _ in counts)]
+    return {split: {label: counts[split, label] for label in EMOTIONS if (split, label) in counts} for split in splits}
+
+
+def _lengths(texts: pl.Series) -> dict[str, Any]:
+    """Words a text: the extremes, the quartiles, and how many texts have 1, 2, 3 … words (60 stands for more too)."""
+    words = texts.str.count_matches(r"\S+")
+    histogram = words.clip(0, 60).value_counts().sort(words.name).rows()
+    return {
+        "unit": "words",
+        "min": words.min(),
+        "quartiles": [words.quantile(share) for share in (0.25, 0.5, 0.75)],
+        "max": words.max(),
+        "histogram": {str(length): count for length, count in histogram},
+    }
