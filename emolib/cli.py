@@ -197,17 +197,24 @@ def _add_evaluate(commands: Any) -> None:
     parser = _command(commands, "evaluate", _evaluate, "Judge a run by strict exact match, beside its base model.")
     parser.add_argument("run", type=Path, help="a run folder")
     parser.add_argument("--data", required=True, help="a corpus file, or a folder made by `emolib clean`")
+    parser.add_argument("--calibrate-on", help="corpus to fit the temperature on (default: the folder's validation)")
+    parser.add_argument("--floor-on", help="corpus to train a linear model on, to stand beside the others")
+    parser.add_argument("--against", type=Path, help="another run, judged on the same data, to compare with")
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from emolib.evaluate import evaluate_run
+    from emolib.evaluate import compare_runs, evaluate_run
 
-    metrics = evaluate_run(options.run, options.data)
+    metrics = evaluate_run(options.run, options.data, calibrate_on=options.calibrate_on, floor_on=options.floor_on)
+    comparison = compare_runs(options.run, options.against) if options.against else None
     if options.json:
-        _print_json(metrics.as_dict())
+        against = {"against": comparison.as_dict()} if comparison else {}
+        _print_json({**metrics.as_dict(), **against})
     else:
         print(metrics.table())
+        if comparison:
+            print("\n" + comparison.table())
     return 0
 
 
@@ -216,13 +223,14 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _add_classify(commands: Any) -> None:
     parser = _command(commands, "classify", _classify, "Classify standard input: a text a line in, JSON lines out.")
-    parser.add_argument("--model", required=True, help="a run folder or an adapter")
+    parser.add_argument("--model", required=True, help="a run folder, an adapter, a GGUF file or a llama-server's URL")
+    parser.add_argument("--adapter", help="the LoRA GGUF that goes on a base GGUF")
 
 
 def _classify(options: argparse.Namespace) -> int:
     from emolib.classify import EmotionClassifier
 
-    classifier = EmotionClassifier.load(options.model)
+    classifier = EmotionClassifier.load(options.model, adapter=options.adapter)
     for text, scores in classifier.classify_lines(sys.stdin):
         label = scores.label if text.strip() else None
         row = {"text": text, "label": label, "probabilities": scores.as_dict(), "abstained": scores.abstained}
@@ -236,14 +244,22 @@ def _classify(options: argparse.Namespace) -> int:
 def _add_export(commands: Any) -> None:
     parser = _command(commands, "export", _export, "Write a run as GGUF files for llama.cpp.")
     parser.add_argument("run", type=Path, help="a run folder")
-    parser.add_argument("--quant", nargs="+", default=["q8_0"], help="quantisations (default q8_0)")
+    parser.add_argument("--quant", nargs="+", default=["q8_0"], help="f16, q8_0, q4_k_m … (default q8_0)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the GGUF files and manifest.json")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--merged", dest="form", action="store_const", const="merged", help="one file (the default)")
+    form.add_argument("--adapter", dest="form", action="store_const", const="adapter", help="base and LoRA apart")
+    parser.set_defaults(form="merged")
+    parser.add_argument("--verify", type=int, metavar="N", default=0, help="compare with torch on N texts")
+    parser.add_argument("--data", help="corpus whose texts --verify takes (default: the sample corpus)")
 
 
 def _export(options: argparse.Namespace) -> int:
-    from emolib.export import export_gguf
+    from emolib.export import export_gguf, verify_export
 
-    manifest = export_gguf(options.run, options.out, options.quant)
+    manifest = export_gguf(options.run, options.out, options.quant, form=options.form)
+    if options.verify:
+        manifest = verify_export(options.run, options.out, options.data, texts=options.verify)
     print(manifest.table())
     return 0
 

@@ -28,6 +28,38 @@ def save_tiny_base(folder: Path, *, family: str = "llama", seed: int = 0) -> Pat
     return folder
 
 
+def save_convertible_base(folder: Path) -> Path:
+    """A random two-layer model with the tokenizer of SmolLM2, which llama.cpp's converter knows.
+
+    Its rows of 288 values do not divide into the blocks of 256 of k-quants, as SmolLM2's 576 do not.
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from emolib.models import load_tokenizer
+
+    tokenizer = load_tokenizer("smollm2-135m")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=288,
+        intermediate_size=512,
+        num_hidden_layers=2,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        head_dim=32,
+        max_position_embeddings=1024,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=True,
+        initializer_range=0.1,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def save_run(folder: Path, base: str | Path, *, sha256: str | None = None, strength: float = 0.3) -> Path:
     """A run folder with an adapter of random weights; `strength` is the standard deviation of its B matrices."""
     from emolib.models import load_base

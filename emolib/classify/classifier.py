@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from emolib.emotions import ABSTAIN_BELOW, EMOTIONS, EmotionScores
+from emolib.errors import UsageError
 
 __all__ = ["EmotionClassifier", "LabelScorer", "softmax"]
 
@@ -35,16 +37,46 @@ class EmotionClassifier:
     abstain_below: float = ABSTAIN_BELOW
 
     @classmethod
-    def load(cls, model: str | Path, *, device: str | None = None) -> EmotionClassifier:
-        """The classifier that `model` names: a run folder, an adapter folder, a ready-made adapter or a base model.
+    def load(
+        cls, model: str | Path, *, adapter: str | Path | None = None, device: str | None = None
+    ) -> EmotionClassifier:
+        """The classifier that `model` names.
 
-        InputError, ModelError or UsageError where it is none of them (`emolib.emotion_model.find_adapter`).
+        On torch: a run folder, an adapter folder, a ready-made adapter, or a base model. On llama.cpp: a GGUF file,
+        with the LoRA GGUF `adapter` where that is apart, or the URL of a llama-server (its key in EMOLIB_LLAMA_KEY).
+        InputError, ModelError, ServiceError or UsageError where it is none of them.
         """
+        name = str(model)
+        if name.startswith(("http://", "https://")):
+            return cls._on_server(name)
+        if name.endswith(".gguf"):
+            return cls._on_gguf(Path(model), Path(adapter) if adapter else None)
+        if adapter is not None:
+            raise UsageError(
+                f"an adapter file goes with a base GGUF, and {name} is none; name the run or adapter alone"
+            )
+        return cls._on_torch(model, device)
+
+    @classmethod
+    def _on_torch(cls, model: str | Path, device: str | None) -> EmotionClassifier:
         from emolib.classify.torch_scorer import TorchScorer
         from emolib.emotion_model import load_emotion_model
 
         loaded = load_emotion_model(model, device=device).merged()
         return cls(TorchScorer.of(loaded), loaded.source.temperature, loaded.source.abstain_below)
+
+    @classmethod
+    def _on_gguf(cls, model: Path, adapter: Path | None) -> EmotionClassifier:
+        from emolib.classify.llama_scorer import open_gguf
+
+        scorer, notes = open_gguf(model, adapter)
+        return cls(scorer, notes.get("emolib.temperature", 1.0), notes.get("emolib.abstain_below", ABSTAIN_BELOW))
+
+    @classmethod
+    def _on_server(cls, url: str) -> EmotionClassifier:
+        from emolib.classify.llama_scorer import open_server
+
+        return cls(open_server(url, os.environ.get("EMOLIB_LLAMA_KEY")))
 
     def classify(self, texts: Sequence[str]) -> list[EmotionScores]:
         """Probabilities for each text, in order. A blank text says nothing: all labels get the same."""

