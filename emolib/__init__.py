@@ -3,7 +3,7 @@
 The names below are loaded when they are first used, so that `import emolib` costs no torch:
 
     from emolib import EmotionClassifier
-    EmotionClassifier.load("runs/demo").classify(["what a day"])[0].label
+    EmotionClassifier.load("runs/demo/run").classify(["what a day"])[0].label
 """
 
 from __future__ import annotations

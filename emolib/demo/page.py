@@ -35,7 +35,7 @@ code { background: #eef1f5; padding: .1rem .3rem; border-radius: 3px; overflow-w
 
 def write_report(folder: DemoFolder) -> None:
     """Write `folder.report` from what the steps left on disk; nothing in it points to another file."""
-    metrics = folder.read(folder.path / "metrics.json")
+    metrics = folder.read(folder.metrics)
     sections = [
         _lead(),
         _accuracy(metrics),

@@ -1,7 +1,6 @@
 """The steps of the demo, each a call of the library whose result stays on disk.
 
-    out/  the run folder itself (config.json, log.jsonl, adapter/, metrics.json), and beside it
-          corpus/  figures/  gguf/  question.wav  answer.wav  turn.json  report.html
+    out/  corpus/  run/  figures/  gguf/  question.wav  answer.wav  turn.json  times.json  report.html
 
 A step whose result is there is not run again.
 """
@@ -37,6 +36,14 @@ class DemoFolder:
     @property
     def corpus(self) -> Path:
         return self.path / "corpus"
+
+    @property
+    def run(self) -> Path:
+        return self.path / "run"
+
+    @property
+    def metrics(self) -> Path:
+        return self.run / "metrics.json"
 
     @property
     def figures(self) -> Path:
@@ -128,8 +135,8 @@ def _steps(folder: DemoFolder, train_steps: int) -> list[Step]:
 
     return [
         Step("clean", "Clean the sample corpus", folder.corpus / "report.json", _clean),
-        Step("train", f"Fine-tune SmolLM2-135M with LoRA, {train_steps} steps", folder.path / "adapter", train),
-        Step("evaluate", "Judge base model and adapter by strict exact match", folder.path / "metrics.json", _evaluate),
+        Step("train", f"Fine-tune SmolLM2-135M with LoRA, {train_steps} steps", folder.run / "adapter", train),
+        Step("evaluate", "Judge base model and adapter by strict exact match", folder.metrics, _evaluate),
         Step("plot", "Draw the curves", folder.figures / "training_loss.png", _plot),
         Step("export", "Export for llama.cpp", folder.gguf / "manifest.json", _export),
         Step("question", "Record a question with the embedded voice", folder.question, _record_question),
@@ -147,7 +154,7 @@ def _clean(folder: DemoFolder) -> None:
 def _train(folder: DemoFolder, steps: int) -> None:
     from emolib.finetune import preset, train
 
-    run = train(folder.corpus, folder.path, preset("cpu", max_steps=steps))
+    run = train(folder.corpus, folder.run, preset("cpu", max_steps=steps))
     print(run.summary())
 
 
@@ -155,20 +162,20 @@ def _evaluate(folder: DemoFolder) -> None:
     from emolib.data import load_split
     from emolib.evaluate import evaluate_run
 
-    print(evaluate_run(folder.path, load_split(folder.corpus, "test")).table())
+    print(evaluate_run(folder.run, load_split(folder.corpus, "test")).table())
 
 
 def _plot(folder: DemoFolder) -> None:
     from emolib.plots import plot_run
 
-    for path in plot_run(folder.path, folder.figures):
+    for path in plot_run(folder.run, folder.figures):
         print(f"  {path}")
 
 
 def _export(folder: DemoFolder) -> None:
     from emolib.export import export_gguf
 
-    print(export_gguf(folder.path, folder.gguf, QUANTISATIONS).table())
+    print(export_gguf(folder.run, folder.gguf, QUANTISATIONS).table())
 
 
 def _record_question(folder: DemoFolder) -> None:
@@ -184,7 +191,7 @@ def _record_question(folder: DemoFolder) -> None:
 def _talk(folder: DemoFolder) -> None:
     from emolib.dialogue import talk
 
-    turn = talk(folder.question, folder.answer, emotion_model=folder.path)
+    turn = talk(folder.question, folder.answer, emotion_model=folder.run)
     write_json(folder.turn, turn.as_dict())
     print(turn.table())
 
@@ -194,7 +201,7 @@ def _closing(folder: DemoFolder) -> str:
 Report: {folder.report} (the steps took {sum(folder.seconds().values()) / 60:.1f} minutes)
 
 Try next:
-  echo "nobody came to the station" | emolib classify --model {folder.path}
-  emolib talk --in {folder.question} --out answer.wav --model {folder.path}
+  echo "nobody came to the station" | emolib classify --model {folder.run}
+  emolib talk --in {folder.question} --out answer.wav --model {folder.run}
   emolib train --data your.csv --out runs/mine
 """
