@@ -24,6 +24,8 @@ QUESTION = "I passed my driving test this morning, on the fourth try, and I cann
 QUESTION_EMOTION = "joy"
 
 TRAIN_STEPS = 60
+# The sample corpus seldom names an emotion: larger batches and smaller steps than CARER's texts want.
+TRAIN_SETTINGS = {"batch_size": 24, "learning_rate": 5e-4}
 QUANTISATIONS = ("q8_0",)
 
 
@@ -154,7 +156,7 @@ def _clean(folder: DemoFolder) -> None:
 def _train(folder: DemoFolder, steps: int) -> None:
     from emolib.finetune import preset, train
 
-    run = train(folder.corpus, folder.run, preset("cpu", max_steps=steps))
+    run = train(folder.corpus, folder.run, preset("cpu", max_steps=steps, **TRAIN_SETTINGS))
     print(run.summary())
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from emolib.errors import InputError
-from emolib.evaluate.tables import markdown_table, percent
 from emolib.files import sha256, write_json
 from emolib.gguf_file import read_header
+from emolib.tables import markdown_table, percent
 
 __all__ = ["ExportedFile", "Manifest"]
 
