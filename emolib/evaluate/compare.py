@@ -10,7 +10,7 @@ from typing import Any
 from emolib.errors import InputError
 from emolib.evaluate.model_scores import ModelScores
 from emolib.evaluate.scores import Comparison, mcnemar
-from emolib.evaluate.tables import markdown_table, percent
+from emolib.tables import markdown_table, percent
 
 __all__ = ["RunComparison", "compare_runs"]
 
