@@ -156,7 +156,7 @@ def _looks_like_a_path(path: Path) -> bool:
 
 def _is_run_folder(path: Path) -> bool:
     try:
-        return "base_model" in json.loads((path / "config.json").read_text(encoding="utf-8"))
+        return "model_type" not in json.loads((path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return False
 

@@ -25,7 +25,8 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_SPACE:
+        # polars raises OSError without a number, with the system's words alone.
+        if error.errno in _NO_SPACE or (error.errno is None and "os error 28" in str(error)):
             raise StorageError(
                 f"no space left on the disk that holds {path}; free some and run the same command again:"
                 " what was finished before is kept"
