@@ -1,9 +1,8 @@
 """LoRA's forward and backward with fewer passes over memory.
 
 PEFT computes `x Wᵀ + scaling · (x Aᵀ) Bᵀ` with a temporary as large as the output for the product, another for
-the scaling and a third for the sum, and as many on the way back. On a CPU those passes cost about as much as
-a fifth of the matrix products. Here both low-rank products are added in place by the product itself.
-The numbers are PEFT's up to rounding.
+the scaling and a third for the sum, and as many on the way back. Here both low-rank products are added in place
+by the product itself. The numbers are PEFT's up to rounding.
 """
 
 from __future__ import annotations
