@@ -164,10 +164,10 @@ def _weights(finder: str, name: str, because: str) -> tuple[str, str]:
 
 
 def _classifier() -> Stage:
-    adapter = Path(__file__).parent / "adapters" / "everyday"
-    if adapter.is_dir():
-        return Stage("emotion", "adapter everyday", "ships with emolib; --model RUN for your own")
-    return Stage("emotion", "your newest run", "no ready-made adapter is installed; make one with emolib train")
+    from emolib.dialogue import choose_emotion_model
+
+    model, reason = choose_emotion_model(None)
+    return Stage("emotion", str(model), f"{reason}; --model takes another")
 
 
 def _replies(environ: Mapping[str, str]) -> Stage:

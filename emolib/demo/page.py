@@ -63,7 +63,7 @@ def _lead() -> str:
 
 
 def _accuracy(metrics: dict[str, Any]) -> str:
-    base = metrics["baseline"]
+    base, floor = metrics["baseline"], metrics["linear_floor"]
     per_label = [
         (label, *(f"{scores[key]:.2f}" for key in ("precision", "recall", "f1")), f"{scores['support']}")
         for label, scores in metrics["per_label"].items()
@@ -73,7 +73,8 @@ def _accuracy(metrics: dict[str, Any]) -> str:
         f'<div class="pair"><div><div class="big">{base["accuracy"]:.1%}</div>base model,'
         f" {base['format_errors']} format errors</div>"
         f'<div><div class="big">{metrics["accuracy"]:.1%}</div>with the adapter,'
-        f" {metrics['format_errors']} format errors</div></div>"
+        f" {metrics['format_errors']} format errors</div>"
+        f'<div><div class="big">{floor["accuracy"]:.1%}</div>the linear floor: TF-IDF, all training texts</div></div>'
         f'<p class="note">Strict exact match of freely generated text on {metrics["n"]} held-out sentences; anything'
         f" that is not one of the six labels is a format error. Macro-F1 {metrics['macro_f1']:.3f}.</p>"
         + _table(("emotion", "precision", "recall", "F1", "texts"), per_label)

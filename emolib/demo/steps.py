@@ -2,7 +2,7 @@
 
     out/  corpus/  run/  figures/  gguf/  question.wav  answer.wav  turn.json  times.json  report.html
 
-A step whose result is there is not run again.
+A step that has finished, as times.json says, is not run again.
 """
 
 from __future__ import annotations
@@ -80,18 +80,22 @@ class DemoFolder:
         return json.loads(path.read_text(encoding="utf-8"))
 
     def seconds(self) -> dict[str, float]:
-        """How long each finished step took, by its title."""
+        """How long each finished step took, by its name."""
         return self.read(self.times) if self.times.exists() else {}
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: its name, what it does for the reader, its result on disk, and the call that makes it."""
+    """One step: its name, what it does for the reader, what it leaves last, and the call that makes it."""
 
     name: str
     title: str
     result: Path
     make: Callable[[DemoFolder], None]
+
+    def finished(self, folder: DemoFolder) -> bool:
+        """True where the step ran to its end: an interrupted one may have left a part of its result."""
+        return self.name in folder.seconds() and self.result.exists()
 
 
 def run_demo(out: Path | str) -> Path:
@@ -121,13 +125,13 @@ def prepare(out: Path | str, until: str = "talk", train_steps: int = TRAIN_STEPS
         raise UsageError(f"the demo has no step {until!r}; its steps are {', '.join(names)}")
     for number, step in enumerate(steps[: names.index(until) + 1], start=1):
         heading = f"[{number}/{len(steps)}] {step.title}"
-        if step.result.exists():
+        if step.finished(folder):
             print(f"{heading}: finished before", flush=True)
             continue
         print(heading, flush=True)
         started = time.monotonic()
         step.make(folder)
-        write_json(folder.times, {**folder.seconds(), step.title: round(time.monotonic() - started, 1)})
+        write_json(folder.times, {**folder.seconds(), step.name: round(time.monotonic() - started, 1)})
     return folder
 
 
@@ -139,7 +143,7 @@ def _steps(folder: DemoFolder, train_steps: int) -> list[Step]:
         Step("clean", "Clean the sample corpus", folder.corpus / "report.json", _clean),
         Step("train", f"Fine-tune SmolLM2-135M with LoRA, {train_steps} steps", folder.run / "adapter", train),
         Step("evaluate", "Judge base model and adapter by strict exact match", folder.metrics, _evaluate),
-        Step("plot", "Draw the curves", folder.figures / "training_loss.png", _plot),
+        Step("plot", "Draw the curves", folder.figures / "confusion_matrix.png", _plot),
         Step("export", "Export for llama.cpp", folder.gguf / "manifest.json", _export),
         Step("question", "Record a question with the embedded voice", folder.question, _record_question),
         Step("talk", "Listen, understand, reply and speak", folder.turn, _talk),
@@ -161,10 +165,9 @@ def _train(folder: DemoFolder, steps: int) -> None:
 
 
 def _evaluate(folder: DemoFolder) -> None:
-    from emolib.data import load_split
     from emolib.evaluate import evaluate_run
 
-    print(evaluate_run(folder.run, load_split(folder.corpus, "test")).table())
+    print(evaluate_run(folder.run, folder.corpus, floor_on=folder.corpus).table())
 
 
 def _plot(folder: DemoFolder) -> None:

@@ -5,22 +5,14 @@ The names below are loaded when they are first used; importing this package cost
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from emolib.lazy import lazy_names
 
-_HOME = {
-    "Manifest": "emolib.export.manifest",
-    "QUANTISATIONS": "emolib.export.llama_cpp",
-    "export_gguf": "emolib.export.gguf",
-    "verify_export": "emolib.export.verify",
-}
-
-__all__ = [*sorted(_HOME)]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'emolib.export' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "Manifest": "emolib.export.manifest",
+        "QUANTISATIONS": "emolib.export.llama_cpp",
+        "export_gguf": "emolib.export.gguf",
+        "verify_export": "emolib.export.verify",
+    },
+)

@@ -27,6 +27,7 @@ def load_trainable_base(settings: TrainSettings, precision: Precision) -> tuple[
 
 
 def _load_in_4bit(settings: TrainSettings, precision: Precision) -> tuple[Any, Any]:
+    from accelerate import PartialState
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     from emolib.models import load_tokenizer, model_folder, resolve_base
@@ -43,7 +44,10 @@ def _load_in_4bit(settings: TrainSettings, precision: Precision) -> tuple[Any, A
     )
     folder = model_folder(resolve_base(settings.base_model))
     model = AutoModelForCausalLM.from_pretrained(
-        folder, quantization_config=quantization, dtype=precision.torch_dtype, device_map={"": 0}
+        folder,
+        quantization_config=quantization,
+        dtype=precision.torch_dtype,
+        device_map={"": PartialState().local_process_index},
     )
     return model, load_tokenizer(settings.base_model)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
+from accelerate import PartialState
 from transformers import TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
@@ -22,7 +23,6 @@ from emolib.errors import EmolibError, ModelError
 from emolib.files import write_json
 from emolib.finetune.batches import PromptEncoder, collate, end_token_id
 from emolib.finetune.checkpoints import load_adapter_weights, save_adapter, write_adapter
-from emolib.finetune.fused_lora import fused_lora
 from emolib.finetune.objective import PromptLoss, evaluate_held_out, verify
 from emolib.finetune.precision import Precision, choose_precision
 from emolib.finetune.recorder import Recorder
@@ -92,8 +92,6 @@ class Loop:
     @property
     def is_main_process(self) -> bool:
         """True on the one process that writes files."""
-        from accelerate import PartialState
-
         return PartialState().is_main_process
 
     def with_settings(self, settings: TrainSettings) -> Loop:
@@ -119,8 +117,7 @@ class Loop:
             if loss.shared:
                 loss.shared = self._shared_prefix_holds(trainer)
             self._record_engine(loss.shared)
-            speed_up = fused_lora(self.model) if loss.shared else contextlib.nullcontext()
-            with speed_up, stop_signals() as stop:
+            with stop_signals() as stop:
                 trainer.train_until(stop, checkpoint)
         if stop.is_set():
             raise KeyboardInterrupt
@@ -130,6 +127,7 @@ class Loop:
         notes = {"base_model": self.config["base_model"], "prompt": self.settings.prompt}
         if self.is_main_process:
             save_adapter(self.model, self.run_folder.adapter, notes)
+        PartialState().wait_for_everyone()
 
     def _record_engine(self, shared: bool) -> None:
         self.config["engine"] = "prefix" if shared else "plain"

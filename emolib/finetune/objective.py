@@ -15,7 +15,6 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from emolib.finetune.batches import Example, PromptEncoder, collate
-from emolib.finetune.fused_lora import fused_lora
 from emolib.finetune.shared_prefix import head, run_prefix, run_suffixes
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ class Verification:
 def verify(
     model: Any, prefix_ids: Sequence[int], batch: dict[str, Tensor], *, loss_on: str, dtype: str
 ) -> Verification:
-    """Loss and gradient of `batch`: shared prefix and fused LoRA against whole prompts and PEFT's own LoRA."""
+    """Loss and gradient of `batch`: shared prefix against whole prompts."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def measured(way: Any) -> tuple[float, Tensor]:
@@ -167,8 +166,7 @@ def verify(
         parts = [torch.zeros(1) if gradient is None else gradient.float().flatten().cpu() for gradient in gradients]
         return loss.item(), torch.cat(parts)
 
-    with fused_lora(model):
-        loss, gradient = measured(shared_prefix_loss)
+    loss, gradient = measured(shared_prefix_loss)
     plain_loss, plain_gradient = measured(padded_loss)
     scale = plain_gradient.norm().clamp(min=1e-12)
     return Verification(

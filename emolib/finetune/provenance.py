@@ -42,8 +42,21 @@ def describe(settings: TrainSettings, base: BaseModel, data: TrainingData) -> di
 def claim(run: RunFolder, config: dict[str, Any], *, resume: bool) -> bool:
     """Make `run` ours; False where it is finished already with this very `config`.
 
-    UsageError where `resume` is asked for and the folder holds another run, or no run at all.
+    UsageError where `resume` is asked for and the folder holds another run, or no run at all. Of several
+    processes the main one decides.
     """
+    if not _launched_together():
+        return _claim(run, config, resume=resume)
+    from accelerate import PartialState
+
+    state = PartialState()
+    if state.is_main_process:
+        _claim(run, config, resume=resume)
+    state.wait_for_everyone()
+    return not run.has_adapter
+
+
+def _claim(run: RunFolder, config: dict[str, Any], *, resume: bool) -> bool:
     if not resume:
         for folder in (run.adapter, run.checkpoints):
             shutil.rmtree(folder, ignore_errors=True)
@@ -55,9 +68,8 @@ def claim(run: RunFolder, config: dict[str, Any], *, resume: bool) -> bool:
             return False
     elif run.path.is_file() or (run.path.is_dir() and any(run.path.iterdir())):
         raise UsageError(f"{run.path} exists and is no run folder; choose another --out")
-    if _main_process():
-        write_json(run.config_path, config)
-        run.checkpoints.mkdir(exist_ok=True)
+    write_json(run.config_path, config)
+    run.checkpoints.mkdir(exist_ok=True)
     return True
 
 
@@ -81,8 +93,8 @@ def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[tuple[str
     return [entry for entry in compared if entry[1] != entry[2]]
 
 
-def _main_process() -> bool:
-    return int(os.environ.get("RANK", "0")) == 0
+def _launched_together() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def _versions() -> dict[str, str]:

@@ -6,66 +6,54 @@ exist at the edges only. The names below are loaded when they are first used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from emolib.lazy import lazy_names
 
-_HOME = {
-    "Ambience": "emolib.speech.ambient",
-    "AudioClip": "emolib.speech.audio",
-    "AudioSink": "emolib.speech.sinks",
-    "AudioSource": "emolib.speech.sources",
-    "Emotion2Vec": "emolib.speech.funasr",
-    "EndpointSettings": "emolib.speech.endpointing",
-    "Endpointer": "emolib.speech.endpointing",
-    "FileSource": "emolib.speech.sources",
-    "FsmnVad": "emolib.speech.funasr",
-    "FunASRRecognizer": "emolib.speech.funasr",
-    "FusedDetector": "emolib.speech.vad",
-    "FusionWeights": "emolib.speech.voice_emotion",
-    "Heard": "emolib.speech.listening",
-    "NoSpeech": "emolib.speech.transcript",
-    "NullSink": "emolib.speech.sinks",
-    "OrderedPlayer": "emolib.speech.playback",
-    "ParaformerStreaming": "emolib.speech.funasr",
-    "Partial": "emolib.speech.listening",
-    "PartialTranscripts": "emolib.speech.partials",
-    "Played": "emolib.speech.playback",
-    "PyAudioSource": "emolib.speech.sources",
-    "QueueSource": "emolib.speech.sources",
-    "RecognitionStream": "emolib.speech.transcript",
-    "SileroDetector": "emolib.speech.vad",
-    "SoundDeviceSink": "emolib.speech.sinks",
-    "SoundDeviceSource": "emolib.speech.sources",
-    "SpeechEnd": "emolib.speech.endpointing",
-    "SpeechRecognizer": "emolib.speech.transcript",
-    "SpeechStart": "emolib.speech.endpointing",
-    "StreamingRecognizer": "emolib.speech.transcript",
-    "Transcript": "emolib.speech.transcript",
-    "VoiceDetector": "emolib.speech.vad",
-    "WavSink": "emolib.speech.sinks",
-    "WebRtcDetector": "emolib.speech.vad",
-    "WhisperRecognizer": "emolib.speech.whisper",
-    "Word": "emolib.speech.transcript",
-    "best_detector": "emolib.speech.vad",
-    "calibrate": "emolib.speech.ambient",
-    "fit_fusion": "emolib.speech.voice_emotion",
-    "fuse": "emolib.speech.voice_emotion",
-    "listen": "emolib.speech.listening",
-    "read_audio": "emolib.speech.audio",
-    "utterances": "emolib.speech.listening",
-    "write_wav": "emolib.speech.audio",
-}
-
-__all__ = [*sorted(_HOME)]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'emolib.speech' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "Ambience": "emolib.speech.ambient",
+        "AudioClip": "emolib.speech.audio",
+        "AudioSink": "emolib.speech.sinks",
+        "AudioSource": "emolib.speech.sources",
+        "Emotion2Vec": "emolib.speech.funasr",
+        "EndpointSettings": "emolib.speech.endpointing",
+        "Endpointer": "emolib.speech.endpointing",
+        "FileSource": "emolib.speech.sources",
+        "FsmnVad": "emolib.speech.funasr",
+        "FunASRRecognizer": "emolib.speech.funasr",
+        "FusedDetector": "emolib.speech.vad",
+        "FusionWeights": "emolib.speech.voice_emotion",
+        "Heard": "emolib.speech.listening",
+        "NoSpeech": "emolib.speech.transcript",
+        "NullSink": "emolib.speech.sinks",
+        "OrderedPlayer": "emolib.speech.playback",
+        "ParaformerStreaming": "emolib.speech.funasr",
+        "Partial": "emolib.speech.listening",
+        "PartialTranscripts": "emolib.speech.partials",
+        "Played": "emolib.speech.playback",
+        "PyAudioSource": "emolib.speech.sources",
+        "QueueSource": "emolib.speech.sources",
+        "RecognitionStream": "emolib.speech.transcript",
+        "SileroDetector": "emolib.speech.vad",
+        "SoundDeviceSink": "emolib.speech.sinks",
+        "SoundDeviceSource": "emolib.speech.sources",
+        "SpeechEnd": "emolib.speech.endpointing",
+        "SpeechRecognizer": "emolib.speech.transcript",
+        "SpeechStart": "emolib.speech.endpointing",
+        "StreamingRecognizer": "emolib.speech.transcript",
+        "Transcript": "emolib.speech.transcript",
+        "VoiceDetector": "emolib.speech.vad",
+        "WavSink": "emolib.speech.sinks",
+        "WebRtcDetector": "emolib.speech.vad",
+        "WhisperRecognizer": "emolib.speech.whisper",
+        "Word": "emolib.speech.transcript",
+        "best_detector": "emolib.speech.vad",
+        "calibrate": "emolib.speech.ambient",
+        "fit_fusion": "emolib.speech.voice_emotion",
+        "fuse": "emolib.speech.voice_emotion",
+        "listen": "emolib.speech.listening",
+        "read_audio": "emolib.speech.audio",
+        "utterances": "emolib.speech.listening",
+        "write_wav": "emolib.speech.audio",
+    },
+)

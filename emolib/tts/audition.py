@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-
-from emolib.errors import DeviceError, MissingDependency
+from emolib.errors import DeviceError
 from emolib.speech import AudioClip
+from emolib.speech.sources import import_sounddevice
 
 __all__ = ["play", "record"]
 
@@ -14,7 +13,7 @@ _RATE = 44_100
 
 def record(seconds: float) -> AudioClip:
     """Record the default microphone for `seconds`. Raises DeviceError where there is none."""
-    sounddevice = _sounddevice()
+    sounddevice = import_sounddevice()
     try:
         frames = sounddevice.rec(round(seconds * _RATE), samplerate=_RATE, channels=1, dtype="float32")
         sounddevice.wait()
@@ -25,18 +24,8 @@ def record(seconds: float) -> AudioClip:
 
 def play(clip: AudioClip) -> None:
     """Play a clip to its end. Raises DeviceError where there is no loudspeaker."""
-    sounddevice = _sounddevice()
+    sounddevice = import_sounddevice()
     try:
         sounddevice.play(clip.samples, clip.sample_rate, blocking=True)
     except sounddevice.PortAudioError as error:
         raise DeviceError(f"the loudspeaker cannot be used: {error}") from error
-
-
-def _sounddevice() -> ModuleType:
-    try:
-        import sounddevice
-    except ImportError as error:
-        raise MissingDependency("the package sounddevice", extra="speech") from error
-    except OSError as error:
-        raise MissingDependency("PortAudio", system="libportaudio2") from error
-    return sounddevice
