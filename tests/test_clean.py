@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from emolib.data import CleanSettings, clean_corpus, load_split
 from emolib.data.clean import RULES, clean_frame
-from emolib.data.near import similarity
+from emolib.data.near import near_duplicates, similarity
 from emolib.data.repair import REPAIRS, repair
 from emolib.data.report import find_conflicts
 from emolib.emotions import EMOTIONS
@@ -68,6 +69,40 @@ def test_conflicts_are_dropped_decided_or_kept_as_shares() -> None:
 def test_a_tie_has_no_majority() -> None:
     rows = [("train", "she said yes", "joy"), ("train", "she said yes", "love")]
     assert cleaned(rows, conflicts="majority") == []
+
+
+def near_frame(keys: list[str]) -> pl.DataFrame:
+    return pl.DataFrame({"index": range(len(keys)), "key": keys, "group": ["train joy"] * len(keys)})
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=5).map(" ".join), max_size=25),
+    st.sampled_from([0.6, 0.9, 1.0]),
+)
+def test_what_is_dropped_resembles_a_text_that_stays(keys: list[str], threshold: float) -> None:
+    gone = set(near_duplicates(near_frame(keys), threshold))
+    kept = [key for index, key in enumerate(keys) if index not in gone]
+    assert all(any(similarity(keys[index], key) >= threshold for key in kept) for index in gone)
+    assert near_duplicates(near_frame(kept), threshold) == []
+
+
+@pytest.mark.parametrize("threshold", [0.6, 0.75, 0.9])
+def test_nearly_all_near_duplicates_are_found_at_every_threshold(threshold: float) -> None:
+    draw = random.Random(5)
+    words = [f"w{number}" for number in range(2000)]
+    originals = [draw.sample(words, 40) for _ in range(300)]
+    copies = []
+    for text in originals:  # as many words changed at the end as the threshold allows
+        changed = next(n for n in range(40, -1, -1) if (79 - 2 * n) / (79 + 2 * n) >= threshold)
+        copies.append(text[: 40 - changed] + [f"x{draw.random()}" for _ in range(changed)])
+    gone = near_duplicates(near_frame([" ".join(text) for text in originals + copies]), threshold)
+    assert len(gone) >= 0.97 * len(copies)
+
+
+def test_a_thousand_variants_of_one_sentence_leave_one() -> None:
+    sentence = " ".join(f"word{number}" for number in range(60))
+    assert len(near_duplicates(near_frame([f"{sentence} {number}" for number in range(1000)]), 0.9)) == 999
 
 
 def test_near_duplicates_of_one_label_are_dropped_and_of_two_labels_kept() -> None:

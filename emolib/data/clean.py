@@ -14,6 +14,8 @@ Two texts are equal when their words are: letters and digits, whatever their cas
 
 from __future__ import annotations
 
+import importlib
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +43,8 @@ CONFLICT_POLICIES = ("drop", "majority", "soft")
 #: What a split may not share with: texts of the test go from everywhere else, those of validation from train.
 _PRIORITY = ("test", "validation", "train")
 _EXAMPLES = 3
+#: What a text has that is not its own key: capitals, anything but ASCII letters and digits, or odd spaces.
+_NOT_ITS_OWN_KEY = r"[^a-z0-9 ]|  |^ | $|^$"
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,8 @@ def clean_corpus(
     if frame.is_empty():
         first = f"; the first: {rejects[0].reason} ({rejects[0].file}, line {rejects[0].line})" if rejects else ""
         raise InputError(f"{', '.join(map(str, found))}: no usable row among {read}{first}")
+    # Polars leaves the interpreter free, and the plots of the report need matplotlib, which is slow to import.
+    threading.Thread(target=importlib.import_module, args=("matplotlib.figure",), daemon=True).start()
     progress("counting what is wrong")
     findings = find_conflicts(frame)
     kept, counts = clean_frame(frame, settings, progress)
@@ -128,7 +134,7 @@ def clean_frame(
 
     progress("repairing texts")
     frame, counts = _repair(frame, settings)
-    frame = frame.with_columns(key=_key(pl.col("text")), pool=pl.col("split").fill_null("train"))
+    frame = frame.with_columns(key=_keys(frame["text"]), pool=pl.col("split").fill_null("train"))
     steps: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
         "empty": lambda rows: rows.filter(pl.col("text").str.len_chars() >= 2),
         "too_long": lambda rows: _without_too_long(rows, settings),
@@ -143,7 +149,7 @@ def clean_frame(
             continue
         progress(name.replace("_", " "))
         after = apply(frame)
-        lost = frame.join(after.select("index"), on="index", how="anti")
+        lost = frame.head(0) if after.height == frame.height else frame.join(after, on="index", how="anti")
         counts.append(RuleCount(name, dropped=lost.height, examples=tuple(lost["text"].head(_EXAMPLES))))
         frame = after
     return divide(frame, settings.validation_share, settings.test_share, settings.seed).sort("index"), counts
@@ -161,10 +167,10 @@ def _frame(tables: Sequence[Table], settings: CleanSettings) -> tuple[pl.DataFra
         frame = pl.DataFrame(
             {
                 "source": pl.repeat(number, len(table.texts), dtype=pl.UInt16, eager=True),
-                "line": pl.Series(table.lines, dtype=pl.UInt32),
+                "line": table.lines,
                 "split": pl.repeat(table.split, len(table.texts), dtype=pl.String, eager=True),
-                "text": pl.Series(table.texts, dtype=pl.String),
-                "label": pl.Series(table.labels, dtype=pl.String),
+                "text": table.texts,
+                "label": table.labels,
                 "soft": _soft_column(table),
             }
         )
@@ -229,11 +235,24 @@ def _key(text: pl.Expr) -> pl.Expr:
     return pl.when(words == "").then(text).otherwise(words)
 
 
+def _keys(texts: pl.Series) -> pl.Series:
+    """The key of each text; most texts of a clean corpus are their own, and cost no more than the look."""
+    import polars as pl
+
+    others = texts.str.contains(_NOT_ITS_OWN_KEY).arg_true()
+    keys = texts.gather(others).to_frame("text").select(_key(pl.col("text")))["text"]
+    return texts.scatter(others, keys) if len(others) else texts
+
+
 def _first_of_each(frame: pl.DataFrame, by: list[str]) -> pl.DataFrame:
     """One row for each value of `by`: the one whose text sorts first, whatever the order of the rows."""
-    if not frame.select(by).is_duplicated().any():
+    import polars as pl
+
+    shared = frame.select(by).is_duplicated()
+    if not shared.any():
         return frame
-    return frame.sort("text", "index").unique(subset=by, keep="first", maintain_order=True).sort("index")
+    first = frame.filter(shared).sort("text", "index").unique(subset=by, keep="first", maintain_order=True)
+    return pl.concat([frame.filter(~shared), first]).sort("index")
 
 
 def _without_too_long(frame: pl.DataFrame, settings: CleanSettings) -> pl.DataFrame:
@@ -259,7 +278,10 @@ def _without_conflicts(frame: pl.DataFrame, policy: str) -> pl.DataFrame:
 
     same_text = ["pool", "key"]
     contested = (
-        frame.group_by(same_text).agg(pl.col("label").n_unique().alias("labels")).filter(pl.col("labels") > 1)
+        frame.filter(frame.select(same_text).is_duplicated())
+        .group_by(same_text)
+        .agg(pl.col("label").n_unique().alias("labels"))
+        .filter(pl.col("labels") > 1)
     ).select(same_text)
     if contested.is_empty():
         return frame

@@ -55,14 +55,14 @@ def load_split(source: str | Path | Corpus, split: str = "train") -> Corpus:
     table = read_source(_split_file(path, split) if path.is_dir() else path)[0]
     meanings, _ = label_map(table)
     _refuse_rejects(table, meanings, path)
-    if not table.texts:
+    if table.texts.is_empty():
         raise InputError(f"{path} holds no texts; a corpus has a line `text;label` for each, or columns text and label")
-    labels = [meanings[label] for label in table.labels]
+    labels = [meanings[label] for label in table.labels.to_list()]
     soft = None
     if any(table.soft):
         weights = zip(table.soft, labels, strict=True)
         soft = [{name: share for name, share in (given or {label: 1.0}).items() if share} for given, label in weights]
-    return Corpus(path.stem, table.texts, labels, soft)
+    return Corpus(path.stem, table.texts.to_list(), labels, soft)
 
 
 def _split_file(folder: Path, split: str) -> Path:
@@ -76,7 +76,7 @@ def _split_file(folder: Path, split: str) -> Path:
 
 def _refuse_rejects(table: Table, meanings: dict[str, str | None], path: Path) -> None:
     rejects = list(table.rejects)
-    for line, text, label in zip(table.lines, table.texts, table.labels, strict=True):
+    for line, text, label in zip(table.lines.to_list(), table.texts.to_list(), table.labels.to_list(), strict=True):
         if meanings[label] is None:
             reason = f"unknown label {label!r} (known: {', '.join(EMOTIONS)}, or 0 to 5)"
             rejects.append(Reject(table.name, line, text, reason))

@@ -50,16 +50,15 @@ def read_hub(source: str) -> list[Table]:
 
 
 def _table(source: str, split: str | None, rows: Any) -> Table:
+    import polars as pl
+
     names = getattr(rows.features["label"], "names", None)
-    count = len(rows)
-    labels = [str(label) for label in rows["label"]]
     return Table(
         f"{source}/{split or 'all'}",
         split,
-        range(1, count + 1),
-        list(rows["text"]),
-        labels,
-        [None] * count,
+        pl.Series(range(1, len(rows) + 1), dtype=pl.UInt32),
+        pl.Series(list(rows["text"]), dtype=pl.String),
+        pl.Series([str(label) for label in rows["label"]], dtype=pl.String),
         label_names=tuple(names) if names else None,
     )
 

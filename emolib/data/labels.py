@@ -46,7 +46,7 @@ def label_map(table: Table, names: Sequence[str] | None = None) -> tuple[dict[st
     `names` gives the order of numeric labels; without it the order is that of the source, or CARER's, and is
     checked. Raises InputError where the known examples contradict the order.
     """
-    written = set(table.labels)
+    written = set(table.labels.unique())
     found: dict[str, str | None] = {label: _named(label) for label in written}
     numbers = sorted({int(label) for label in written if _is_number(label)})
     if not numbers:
@@ -79,7 +79,7 @@ def _at(order: Sequence[str], number: int) -> str | None:
 def _evidence(table: Table, meaning: Mapping[str, str | None]) -> dict[str, Counter[str]]:
     """How many known examples of each emotion stand under each label, by the label's supposed meaning."""
     evidence: dict[str, Counter[str]] = {}
-    for text, label in zip(table.texts, table.labels, strict=True):
+    for text, label in zip(table.texts.to_list(), table.labels.to_list(), strict=True):
         supposed = meaning.get(label)
         if supposed is None:
             continue

@@ -128,7 +128,9 @@ def _balance_figure(balance: Mapping[str, Mapping[str, int]]) -> Figure:
 
 def _length_figure(histogram: Mapping[str, int]) -> Figure:
     figure, axes = _figure("Words a text (the last bar stands for all longer ones too)")
-    axes.bar([int(length) for length in histogram], list(histogram.values()), width=1, color=_BLUE)
+    longest = max(map(int, histogram))
+    texts = [histogram.get(str(length), 0) for length in range(longest + 1)]
+    axes.stairs(texts, [length - 0.5 for length in range(longest + 2)], fill=True, color=_BLUE)
     return figure
 
 

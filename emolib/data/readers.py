@@ -16,11 +16,14 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emolib.data.hub import is_hub_name, read_hub
 from emolib.data.table import Reject, Table
 from emolib.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["Columns", "find_sources", "read_source"]
 
@@ -46,13 +49,14 @@ class Columns:
 
 @dataclass
 class _Rows:
-    """What a reader collects."""
+    """What a reader collects: row by row, or all lines, texts and labels at once (`whole`)."""
 
     lines: list[int] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     soft: list[dict[str, float] | None] = field(default_factory=list)
     rejects: list[tuple[int, str, str]] = field(default_factory=list)
+    whole: tuple[pl.Series, pl.Series, pl.Series] | None = None
 
     def add(self, line: int, text: str, label: str, soft: dict[str, float] | None = None) -> None:
         if len(text) > MAX_CHARACTERS:
@@ -62,6 +66,18 @@ class _Rows:
         self.texts.append(text)
         self.labels.append(label)
         self.soft.append(soft)
+
+    def columns(self) -> tuple[pl.Series, pl.Series, pl.Series]:
+        """Lines, texts and labels."""
+        import polars as pl
+
+        if self.whole is not None:
+            return self.whole
+        return (
+            pl.Series(self.lines, dtype=pl.UInt32),
+            pl.Series(self.texts, dtype=pl.String),
+            pl.Series(self.labels, dtype=pl.String),
+        )
 
     def reject(self, line: int, content: str, reason: str) -> None:
         self.rejects.append((line, content[:200], reason))
@@ -113,9 +129,10 @@ def read_source(source: str | Path, columns: Columns | None = None) -> list[Tabl
         rows = _Rows()
         _READERS[form](_decode(data, rows), rows, path, columns or Columns())
         if cut:
-            rows.reject(max([*rows.lines[-1:], *(line for line, _, _ in rows.rejects[-1:]), 0]) + 1, "", cut)
+            last = max(rows.columns()[0].max() or 0, *(line for line, _, _ in rows.rejects[-1:]), 0)
+            rows.reject(last + 1, "", cut)
     rejects = [Reject(path.name, *reject) for reject in rows.rejects]
-    return [Table(path.name, _split_of(path), rows.lines, rows.texts, rows.labels, rows.soft, rejects)]
+    return [Table(path.name, _split_of(path), *rows.columns(), rows.soft, rejects)]
 
 
 def _form(path: Path) -> tuple[str, bool]:
@@ -182,11 +199,19 @@ def _decode(data: bytes, rows: _Rows) -> list[str]:
 
 def _read_lines(lines: Sequence[str], rows: _Rows, path: Path, columns: Columns) -> None:
     """`text;label`: the label stands behind the last semicolon."""
+    import polars as pl
+
     del path, columns
-    for number, line in enumerate(lines, start=1):
-        text, semicolon, label = line.rpartition(";")
-        if semicolon:
-            rows.add(number, text, label)
+    table = pl.DataFrame({"line": lines}, schema={"line": pl.String}).with_row_index("number", offset=1)
+    table = table.with_columns(label=pl.col("line").str.split(";").list.last())
+    text_size = pl.col("line").str.len_chars().cast(pl.Int64) - pl.col("label").str.len_chars() - 1
+    table = table.with_columns(size=text_size)
+    readable = table.filter(pl.col("size").is_between(0, MAX_CHARACTERS))
+    texts = readable.select(pl.col("line").str.head(pl.col("size")))["line"]
+    rows.whole = (readable["number"], texts, readable["label"])
+    for number, line, label, size in table.filter(~pl.col("size").is_between(0, MAX_CHARACTERS)).rows():
+        if size >= 0:
+            rows.add(number, line[:size], label)
         elif line.strip():
             rows.reject(number, line, "no `;label` at the end of the line")
 

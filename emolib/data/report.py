@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from emolib.data.table import SPLITS, Reject
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CleanReport", "Findings", "RuleCount", "find_conflicts"]
 
+#: White space that is no single space between two words.
+_ODD_SPACE = r"\s\s|^\s|\s$|[^\S ]|^$"
 _DESCRIPTIONS = {
     "unicode": "one form for each character, plain quotes, nothing invisible",
     "html": "tags, entities and the leftovers of links (href, http)",
@@ -142,15 +145,18 @@ def find_conflicts(frame: pl.DataFrame) -> Findings:
     import polars as pl
 
     frame = frame.select("text", "label", split=pl.col("split").fill_null("all"))
-    texts = frame.group_by("split", "text", "label").len("rows")
+    shared = frame["text"].is_duplicated()
+    # A text that stands there once is in no conflict and no other split: only the others have to be grouped.
+    texts = frame.filter(shared).group_by("split", "text", "label").len("rows")
     texts = texts.group_by("split", "text").agg(
         pl.col("rows").sum(), pl.col("rows").max().alias("majority"), pl.col("label").sort().alias("labels")
     )
     contested = texts.filter(pl.col("labels").list.len() > 1)
-    rows = _by_split(texts, pl.col("rows").sum())
-    distinct = _by_split(texts, pl.len())
-    right = _by_split(texts, pl.col("majority").sum())
-    leaks = _leaks(texts)
+    rows = _by_split(frame, pl.len())
+    single = _by_split(frame.filter(~shared), pl.len(), rows)
+    distinct = {split: single[split] + count for split, count in _by_split(texts, pl.len(), rows).items()}
+    right = {split: single[split] + count for split, count in _by_split(texts, pl.col("majority").sum(), rows).items()}
+    leaks = _leaks(texts, list(rows))
     return Findings(
         rows,
         distinct,
@@ -163,22 +169,23 @@ def find_conflicts(frame: pl.DataFrame) -> Findings:
     )
 
 
-def _by_split(texts: pl.DataFrame, what: pl.Expr) -> dict[str, int]:
-    return {split: int(value) for split, value in texts.group_by("split").agg(what.alias("value")).sort("split").rows()}
+def _by_split(texts: pl.DataFrame, what: pl.Expr, splits: Iterable[str] = ()) -> dict[str, int]:
+    """`what` of each split, 0 for those of `splits` that `texts` lacks."""
+    counts = texts.group_by("split").agg(what.alias("value")).sort("split").rows()
+    return dict.fromkeys(splits, 0) | {split: int(value) for split, value in counts}
 
 
 def _pairs(contested: pl.DataFrame) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for labels in contested["labels"]:
-        ordered = [label for label in EMOTIONS if label in set(labels)]
-        for place, left in enumerate(ordered):
-            for right in ordered[place + 1 :]:
-                counts[f"{left}/{right}"] = counts.get(f"{left}/{right}", 0) + 1
+    for labels, texts in contested.group_by("labels").len().rows():
+        ordered = [label for label in EMOTIONS if label in labels]
+        for left, right in combinations(ordered, 2):
+            counts[f"{left}/{right}"] = counts.get(f"{left}/{right}", 0) + texts
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _leaks(texts: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    splits = [split for split in (*SPLITS, "all") if split in set(texts["split"])]
+def _leaks(texts: pl.DataFrame, present: Collection[str]) -> dict[str, pl.DataFrame]:
+    splits = [split for split in (*SPLITS, "all") if split in present]
     found = {}
     for place, left in enumerate(splits):
         for right in splits[place + 1 :]:
@@ -194,7 +201,10 @@ def _balance(kept: pl.DataFrame) -> dict[str, dict[str, int]]:
 
 def _lengths(texts: pl.Series) -> dict[str, Any]:
     """Words a text: the extremes, the quartiles, and how many texts have 1, 2, 3 … words (60 stands for more too)."""
-    words = texts.str.count_matches(r"\S+")
+    if texts.str.contains(_ODD_SPACE).any():
+        words = texts.str.count_matches(r"\S+")
+    else:
+        words = texts.str.count_matches(" ", literal=True) + 1
     histogram = words.clip(0, 60).value_counts().sort(words.name).rows()
     return {
         "unit": "words",

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["SPLITS", "Reject", "Table"]
 
@@ -24,15 +28,16 @@ class Reject:
 class Table:
     """The rows of one file or one split of a data set, as they stand there.
 
-    `labels` are the labels as written: names, or numbers as text. `label_names` maps numbers to names where
-    the source itself says so. `split` is the official split, or None.
+    `lines`, `texts` and `labels` are columns of one length; labels stand as written, as names or as numbers in
+    text. `soft` has a probability for each label and row where the source gives some, else it is empty.
+    `label_names` maps numbers to names where the source itself says so. `split` is the official split, or None.
     """
 
     name: str
     split: str | None
-    lines: Sequence[int]
-    texts: Sequence[str]
-    labels: Sequence[str]
-    soft: Sequence[dict[str, float] | None]
+    lines: pl.Series
+    texts: pl.Series
+    labels: pl.Series
+    soft: Sequence[dict[str, float] | None] = ()
     rejects: Sequence[Reject] = ()
     label_names: tuple[str, ...] | None = None
