@@ -106,6 +106,13 @@ class PromptEncoder:
             ids = self._suffix(text)
         return ids
 
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """The number of tokens of each text by itself, at most `max_length`: what batches are sorted by."""
+        if not texts:
+            return []
+        ids = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return [min(len(tokens), self.max_length) for tokens in ids]
+
     def too_long(self, text: str) -> bool:
         """True where `text` does not fit into `max_length` with the prompt and is cut."""
         return len(self._suffix(text.strip())) > self._suffix_limit

@@ -185,8 +185,7 @@ class _Trainer(transformers.Trainer):
         self.model_accepts_loss_kwargs = True
         self.remove_callback(PrinterCallback)
         step_examples = settings.effective_batch * self.args.world_size
-        # Characters stand for tokens: they order texts about as well and need no tokenizer.
-        self.sampler = LengthBuckets([len(text) for text in data.texts], step_examples, settings.seed)
+        self.sampler = LengthBuckets(loop.encoder.token_counts(data.texts), step_examples, settings.seed)
 
     def train_until(self, stop: threading.Event, checkpoint: Path | None) -> None:
         """Train; `stop` ends it after the step in hand, with a checkpoint."""
