@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (
         _add_clean,
+        _add_plan,
         _add_train,
         _add_plot,
         _add_evaluate,
@@ -170,6 +171,38 @@ def _train(options: argparse.Namespace) -> int:
     print(settings.table())
     run = train(options.data, options.out, settings, validation=options.validation, resume=options.resume)
     print(run.summary())
+    return 0
+
+
+# --- plan ----------------------------------------------------------------------------------------
+
+
+def _add_plan(commands: Any) -> None:
+    parser = _command(commands, "plan", _plan, "Say what a training needs, before any weights are loaded.")
+    parser.add_argument("--preset", default="auto", help="auto (by the hardware), paper, colab-t4, laptop-2060, cpu")
+    parser.add_argument("--model", help="base model: a name, or a folder with a config.json (default: the preset's)")
+    parser.add_argument("--data", help="a folder made by `emolib clean`, or a corpus file, for its number of rows")
+    parser.add_argument("--rows", type=int, default=16_000, help="rows to train on (default %(default)s, CARER's)")
+    parser.add_argument("--tokens", type=int, default=128, help="tokens of the longest text with its prompt and label")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="any other setting")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from emolib.finetune import parse_settings, plan, preset
+
+    changes = parse_settings(options.set)
+    if options.model:
+        changes["base_model"] = options.model
+    if options.data:
+        from emolib.data import load_split
+
+        options.rows = len(load_split(options.data))
+    found = plan(preset(options.preset, **changes), rows=options.rows, tokens=options.tokens)
+    if options.json:
+        _print_json(found.as_dict())
+    else:
+        print(found.table())
     return 0
 
 

@@ -13,6 +13,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         "PRESETS": "emolib.finetune.settings",
         "RunFolder": "emolib.finetune.run_folder",
         "TrainSettings": "emolib.finetune.settings",
+        "Plan": "emolib.finetune.planning",
+        "plan": "emolib.finetune.planning",
         "parse_settings": "emolib.finetune.settings",
         "preset": "emolib.finetune.settings",
         "train": "emolib.finetune.trainer",
