@@ -38,11 +38,12 @@ class EmotionClassifier:
 
     @classmethod
     def load(
-        cls, model: str | Path, *, adapter: str | Path | None = None, device: str | None = None
+        cls, model: str | Path = "everyday", *, adapter: str | Path | None = None, device: str | None = None
     ) -> EmotionClassifier:
         """The classifier that `model` names.
 
-        On torch: a run folder, an adapter folder, a ready-made adapter, or a base model. On llama.cpp: a GGUF file,
+        On torch: a run folder, an adapter folder, a ready-made adapter ("everyday" or "carer"; each has its model
+        card in `emolib/adapters`), or a base model. On llama.cpp: a GGUF file,
         with the LoRA GGUF `adapter` where that is apart, or the URL of a llama-server (its key in EMOLIB_LLAMA_KEY).
         InputError, ModelError, ServiceError or UsageError where it is none of them.
         """

@@ -1,0 +1,154 @@
+"""The two sides of benchmarks.training, each in a process of its own: seconds a step, and the peak memory in MB."""
+
+from __future__ import annotations
+
+import random
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from emolib.data import Corpus
+from emolib.finetune import TrainSettings, preset, train
+from emolib.finetune.trainer import TrainingData
+
+BASE = "smollm2-135m"
+
+
+def rows(path: Path, count: int) -> tuple[list[str], list[str]]:
+    """`count` rows, drawn from a fixed seed."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    drawn = [line.rpartition(";")[::2] for line in random.Random(3407).sample(lines, count)]
+    return [text for text, _ in drawn], [label for _, label in drawn]
+
+
+def settings(batch: int, steps: int, dtype: str = "float32") -> TrainSettings:
+    """The same for both sides."""
+    return preset(
+        "cpu", dtype=dtype, batch_size=batch, max_steps=2 * steps, warmup_steps=0, eval_steps=0, eval_examples=0,
+        checkpoint_steps=10_000, tracking="off",
+    )  # fmt: skip
+
+
+def prefix_side(folder: Path, data: Path, batch: int, steps: int, dtype: str) -> float:
+    texts, labels = rows(data, steps * batch)
+    corpus = Corpus("carer", texts, labels)
+    given = TrainingData(corpus.name, corpus.sha256, texts, labels, None, [], [])
+    run = train(given, folder / f"prefix-{batch}-{dtype}", settings(batch, steps, dtype), resume=False)
+    assert run.config["engine"] == "prefix", run.config
+    ends = [line["seconds"] for line in run.log if "loss" in line]
+    return (ends[-1] - ends[steps - 1]) / steps
+
+
+def trl_side(folder: Path, data: Path, batch: int, steps: int) -> float:
+    from transformers import TrainerCallback
+
+    ends: list[float] = []
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            ends.append(time.perf_counter())
+
+    trainer = sft_trainer(folder, data, batch, steps)
+    trainer.add_callback(Clock())
+    trainer.train()
+    return (ends[-1] - ends[steps - 1]) / steps
+
+
+def sft_trainer(folder: Path, data: Path, batch: int, steps: int) -> Any:
+    """TRL's trainer over prompts and completions."""
+    import torch
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    from emolib.finetune.adapters import add_adapter
+    from emolib.finetune.batches import end_token_id
+    from emolib.models import load_base
+    from emolib.prompts import get_prompt
+
+    chosen = settings(batch, steps)
+    model, tokenizer = load_base(BASE, dtype=torch.float32)
+    end = tokenizer.convert_ids_to_tokens(end_token_id(model, tokenizer))
+    prompt = get_prompt(chosen.prompt)
+    texts, labels = rows(data, steps * batch)
+    prompts = [prompt.render(text.strip()) for text in texts]
+    config = SFTConfig(
+        output_dir=str(folder / f"trl-{batch}"),
+        per_device_train_batch_size=batch,
+        max_steps=2 * steps,
+        learning_rate=chosen.learning_rate,
+        warmup_steps=0,
+        weight_decay=chosen.weight_decay,
+        max_length=chosen.max_length,
+        completion_only_loss=True,
+        eos_token=end,
+        gradient_checkpointing=False,
+        bf16=False,
+        use_cpu=not torch.cuda.is_available(),
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        seed=chosen.seed,
+    )
+    return SFTTrainer(
+        model=add_adapter(model, chosen, BASE),
+        args=config,
+        train_dataset=Dataset.from_dict({"prompt": prompts, "completion": labels}),
+        processing_class=tokenizer,
+    )
+
+
+def gradient_errors(folder: Path, data: Path, batch: int) -> list[float]:
+    """Relative distance of the gradients, and of the losses, of the first `batch` rows under both sides."""
+    import torch
+
+    from emolib.finetune.batches import PromptEncoder, collate, end_token_id
+    from emolib.finetune.objective import PromptLoss
+    from emolib.prompts import get_prompt
+
+    trainer = sft_trainer(folder, data, batch, 1)
+    model = trainer.model
+    with torch.no_grad():  # a fresh adapter's second matrices are 0, and so would be half of the gradient
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.01, generator=torch.Generator().manual_seed(0))
+    texts, labels = rows(data, batch)
+    encoder = PromptEncoder(
+        trainer.processing_class,
+        get_prompt("paper"),
+        end_id=end_token_id(model, trainer.processing_class),
+        max_length=512,
+    )
+    ours = PromptLoss(model, encoder.prefix_ids, loss_on="response", shared=True)
+    examples = [encoder.example(text, label) for text, label in zip(texts[:batch], labels[:batch], strict=True)]
+    theirs = trainer.data_collator([trainer.train_dataset[index] for index in range(batch)])
+
+    def gradient(loss: Any) -> tuple[Any, float]:
+        model.zero_grad()
+        loss.backward()
+        parts = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+        return torch.cat(parts).clone(), loss.item()
+
+    mine, my_loss = gradient(ours(**collate(examples, pad_id=0))["loss"])
+    other, other_loss = gradient(trainer.compute_loss(model, theirs))
+    return [float((mine - other).norm() / other.norm()), abs(my_loss - other_loss) / abs(other_loss)]
+
+
+def main(side: str, folder: Path, data: Path, batch: int, steps: int) -> None:
+    output = sys.stdout
+    sys.stdout = sys.stderr  # both trainers print their log lines
+    if side == "gradient":
+        found = gradient_errors(folder, data, batch)
+    else:
+        if side == "trl":
+            seconds = trl_side(folder, data, batch, steps)
+        else:
+            seconds = prefix_side(folder, data, batch, steps, "bfloat16" if side == "bfloat16" else "float32")
+        found = [seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]
+    print(*found, file=output)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))

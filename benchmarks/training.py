@@ -1,0 +1,72 @@
+"""Fine-tuning: the engine `prefix` against TRL's SFTTrainer, in one run, on this machine.
+
+    python -m benchmarks.training [--quick] [--json FILE]
+
+Same model (SmolLM2-135M), same rows of CARER, same LoRA, float32, same effective batch, the same number of steps, no
+evaluation and no gradient checkpointing on either side. TRL is set up as its documentation has it for prompt and
+completion: the loss on the completion alone, padded batches. Its padding-free and packed batches need FlashAttention,
+which a CPU lacks, and are then left out. Each side is a process of its own. `prefix` in
+bfloat16 is reported apart, where the processor has instructions for it. Both sides see the same rows twice; the second
+time is timed, from the end of the first to the end of the last step, so that long and short texts weigh alike.
+
+`gradient_error` is the relative distance between the two sides' gradients of the first 32 rows, from the same adapter.
+
+Needs CARER in $EMOLIB_DATA/carer (default ../shared/data).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks._report import Report, run
+
+ROOT = Path(__file__).parent.parent
+DATA = Path(os.environ.get("EMOLIB_DATA", ROOT.parent / "shared" / "data")) / "carer" / "train.txt"
+
+
+def measure(report: Report, quick: bool) -> None:
+    if not DATA.is_file():
+        sys.exit(f"benchmarks.training needs CARER's train.txt at {DATA}; set EMOLIB_DATA")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for batch, steps in ((8, 4), (32, 2)) if quick else ((8, 12), (32, 4)):
+            _compare(report, folder, batch, steps)
+        difference = _side("gradient", folder, 32, 1)
+    report.figures["gradient_error"] = difference[0]
+    report.figures["loss_error"] = difference[1]
+
+
+def _compare(report: Report, folder: Path, batch: int, steps: int) -> None:
+    sides = {name: _side(name, folder, batch, steps) for name in ("trl", "prefix")}
+    if _has_bfloat16():
+        sides["prefix in bfloat16"] = _side("bfloat16", folder, batch, steps)
+    for name, (seconds, megabytes) in sides.items():
+        report.rows.append(
+            {"what": name, "batch": batch, "examples_per_second": batch / seconds, "peak_mb": round(megabytes)}
+        )
+    report.figures[f"speedup_vs_trl_at_{batch}"] = sides["trl"][0] / sides["prefix"][0]
+    report.figures[f"memory_vs_trl_at_{batch}"] = sides["prefix"][1] / sides["trl"][1]
+
+
+def _side(side: str, folder: Path, batch: int, steps: int) -> tuple[float, float]:
+    """Seconds a step and the peak memory in MB; for "gradient" the two relative errors."""
+    command = [sys.executable, "-m", "benchmarks._training_sides", side, str(folder), str(DATA), str(batch), str(steps)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    if done.returncode:
+        sys.exit(f"benchmarks.training: {side} failed\n{done.stderr[-2000:]}")
+    first, second = map(float, done.stdout.split())
+    return first, second
+
+
+def _has_bfloat16() -> bool:
+    import torch
+
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported() and "bf16" in Path("/proc/cpuinfo").read_text()
+
+
+if __name__ == "__main__":
+    sys.exit(run(measure, "training", ["emolib", "torch", "transformers", "trl", "peft"]))
