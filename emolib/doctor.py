@@ -5,19 +5,16 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import socket
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from emolib.errors import EmolibError
+from emolib.hub import hub_state
 
 __all__ = ["Findings", "Stage", "examine"]
-
-_HUB_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ def examine(environ: Mapping[str, str] | None = None) -> Findings:
     """
     environ = os.environ if environ is None else environ
     gpu = _gpu()
-    hub = _hub(environ)
+    hub = hub_state(environ)
     machine = {
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "cores": str(os.cpu_count()),
@@ -103,17 +100,6 @@ def _memory() -> str:
     except (AttributeError, ValueError, OSError):
         return "unknown"
     return f"{total / 2**30:.0f} GB"
-
-
-def _hub(environ: Mapping[str, str]) -> str:
-    if environ.get("HF_HUB_OFFLINE", "0").lower() in {"1", "true", "yes", "on"}:
-        return "switched off by HF_HUB_OFFLINE"
-    endpoint = urlsplit(environ.get("HF_ENDPOINT", "https://huggingface.co"))
-    try:
-        with socket.create_connection((endpoint.hostname, endpoint.port or 443), timeout=_HUB_TIMEOUT_S):
-            return "answers"
-    except OSError:
-        return "does not answer"
 
 
 def _microphone() -> str:

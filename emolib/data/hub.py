@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from emolib.data.table import Table
 from emolib.errors import InputError, MissingDependency
+from emolib.hub import hub_state
 
 __all__ = ["is_hub_name", "read_hub"]
 
 _NAME = re.compile(r"[\w-]+/[\w.-]+(:[\w.-]+)?")
-_TIMEOUT_S = 4.0
 
 
 def is_hub_name(source: str) -> bool:
@@ -34,7 +31,11 @@ def read_hub(source: str) -> list[Table]:
     except ImportError as error:
         raise MissingDependency("the package datasets", extra="train") from error
     name, _, configuration = source.partition(":")
-    _require_hub(source)
+    # Where the hub is switched off, datasets answers from its own cache.
+    if not datasets.config.HF_DATASETS_OFFLINE and hub_state() == "does not answer":
+        raise InputError(
+            f"the hub that holds {source} does not answer; give a file of the corpus, or use the sample corpus"
+        )
     try:
         loaded = datasets.load_dataset(name, configuration or None)
         tables = [_table(source, split, rows) for split, rows in loaded.items()]
@@ -61,17 +62,3 @@ def _table(source: str, split: str | None, rows: Any) -> Table:
         pl.Series([str(label) for label in rows["label"]], dtype=pl.String),
         label_names=tuple(names) if names else None,
     )
-
-
-def _require_hub(source: str) -> None:
-    where = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
-    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
-    offline |= os.environ.get("HF_DATASETS_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
-    if offline:
-        return  # datasets then answers from its own cache, at once
-    try:
-        socket.create_connection((where.hostname, where.port or 443), timeout=_TIMEOUT_S).close()
-    except OSError as error:
-        raise InputError(
-            f"the hub that holds {source} does not answer; give a file of the corpus, or use the sample corpus"
-        ) from error

@@ -25,7 +25,6 @@ from emolib.export.llama_cpp import (
 )
 from emolib.export.manifest import ExportedFile, Manifest
 from emolib.files import sha256, storage_errors, write_json
-from emolib.finetune.run_folder import RunFolder
 from emolib.gguf_file import add_metadata
 from emolib.models import model_folder
 
@@ -45,21 +44,24 @@ def export_gguf(
     *,
     form: Literal["merged", "adapter"] = "merged",
 ) -> Manifest:
-    """Write the run folder `run` as GGUF files into `out`, one for each of `quants`, and manifest.json.
+    """Write `run`, a run folder or a ready-made adapter, as GGUF files into `out`, one for each of `quants`.
 
     `form` "merged" adds the adapter to the base weights; "adapter" writes the base, quantised, and the adapter in
     f16 beside it. Files appear under their names when they are whole. UsageError for an unknown quantisation,
     StorageError where the space does not suffice, before anything is written.
     """
-    from emolib.emotion_model import load_emotion_model
+    from emolib.emotion_model import find_adapter, load_emotion_model
 
     names = known_quantisations(list(quants))
     if form not in ("merged", "adapter"):
         raise UsageError(f"a GGUF export is 'merged' or 'adapter', not {form!r}")
-    folder, out = RunFolder.open(run), Path(out)
     import torch
 
-    loaded = load_emotion_model(folder.path, dtype=torch.float32, device="cpu")
+    out = Path(out)
+    source = find_adapter(run)
+    if source.adapter is None:
+        raise UsageError(f"{run} is a base model, with no adapter to export; name a run folder or a ready-made adapter")
+    loaded = load_emotion_model(source, dtype=torch.float32, device="cpu")
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         _check_space(loaded, out, names, form)
