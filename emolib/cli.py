@@ -14,7 +14,7 @@ from typing import Any
 
 import emolib
 from emolib.emotions import EMOTIONS
-from emolib.errors import EmolibError
+from emolib.errors import EmolibError, UsageError
 
 __all__ = ["main"]
 
@@ -255,19 +255,48 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _add_classify(commands: Any) -> None:
-    parser = _command(commands, "classify", _classify, "Classify standard input: a text a line in, JSON lines out.")
-    parser.add_argument("--model", required=True, help="a run folder, an adapter, a GGUF file or a llama-server's URL")
+    parser = _command(commands, "classify", _classify, "Classify texts: standard input, or a file of any size.")
+    parser.add_argument(
+        "--model",
+        default="everyday",
+        help="everyday, carer, a run folder, an adapter, a GGUF file or a llama-server's URL (default %(default)s)",
+    )
     parser.add_argument("--adapter", help="the LoRA GGUF that goes on a base GGUF")
+    parser.add_argument("--in", dest="source", type=Path, help="texts a line, or JSON lines (.jsonl), or .gz of either")
+    parser.add_argument("--out", type=Path, help="folder for the parts; a job that was stopped goes on there")
+    parser.add_argument("--part-rows", type=int, default=10_000, help="rows in a part (default %(default)s)")
 
 
 def _classify(options: argparse.Namespace) -> int:
     from emolib.classify import EmotionClassifier
 
+    if (options.source is None) != (options.out is None):
+        raise UsageError("--in FILE and --out FOLDER go together; without them standard input is classified")
     classifier = EmotionClassifier.load(options.model, adapter=options.adapter)
+    if options.source:
+        return _classify_file(options, classifier)
     for text, scores in classifier.classify_lines(sys.stdin):
         label = scores.label if text.strip() else None
         row = {"text": text, "label": label, "probabilities": scores.as_dict(), "abstained": scores.abstained}
         print(json.dumps(row, ensure_ascii=False), flush=True)
+    return 0
+
+
+def _classify_file(options: argparse.Namespace, classifier: Any) -> int:
+    from tqdm import tqdm
+
+    from emolib.classify import classify_file
+
+    with tqdm(desc="classify", unit=" rows") as bar:
+        summary = classify_file(
+            options.source,
+            options.out,
+            classifier,
+            model=str(options.model),
+            part_rows=options.part_rows,
+            progress=lambda rows: bar.update(rows - bar.n),
+        )
+    print(summary.table())
     return 0
 
 

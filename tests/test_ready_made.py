@@ -1,4 +1,4 @@
-"""The adapters that ship with the package: there without a download, right on plain sentences, honest about themselves."""
+"""The adapters that ship with the package: there at once, right on plain sentences, honest about themselves."""
 
 from __future__ import annotations
 

@@ -57,3 +57,12 @@ def test_pins_satisfy_the_ranges_of_the_package() -> None:
         name = _canonical(requirement.name)
         assert name in local, f"pyproject.toml declares {name}, requirements-local.txt does not pin it"
         assert requirement.specifier.contains(local[name]), f"{requirement} does not admit the pin {local[name]}"
+
+
+@pytest.mark.parametrize("name", ["two-nodes", "fsdp"])
+def test_accelerate_understands_the_configurations(name: str) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(ROOT / "environments" / "accelerate" / f"{name}.yaml"))
+    assert config.num_processes > 1
+    assert bool(config.fsdp_config) == (name == "fsdp")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emolib.classify.bulk import BulkSummary, classify_file
 from emolib.classify.classifier import EmotionClassifier
 
-__all__ = ["EmotionClassifier"]
+__all__ = ["BulkSummary", "EmotionClassifier", "classify_file"]

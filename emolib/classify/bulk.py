@@ -1,0 +1,174 @@
+"""Classifying files of any size: in constant memory, in parts, and going on after a kill where it was.
+
+    out/part-00000.jsonl …   the rows of `part_rows` lines each, in the order of the input
+    out/job.json             what is classified, with what; a folder of another job is refused
+    out/summary.json         when all is done: rows, labels, unreadable lines
+
+A part appears under its name when it is whole, so what stands there is never half a part and never done twice.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from emolib.classify.classifier import EmotionClassifier
+from emolib.emotions import EmotionScores
+from emolib.errors import InputError, UsageError
+from emolib.files import storage_errors, write_json, write_text
+
+__all__ = ["BulkSummary", "classify_file"]
+
+#: Lines that are classified at once; within them, texts of like length share a batch.
+_LINES_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class BulkSummary:
+    """What a finished job did: lines read, lines that held no text, and how many got each label."""
+
+    rows: int
+    unreadable: int
+    labels: dict[str, int]
+    parts: int
+
+    def table(self) -> str:
+        """A line a label, the most frequent first."""
+        lines = [f"{'rows':<12}{self.rows:>12,}"]
+        lines += [f"{label:<12}{count:>12,}" for label, count in self.labels.items()]
+        return "\n".join([*lines, f"{'unreadable':<12}{self.unreadable:>12,}"])
+
+
+def classify_file(
+    source: str | Path,
+    out: str | Path,
+    classifier: EmotionClassifier,
+    *,
+    model: str,
+    part_rows: int = 10_000,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> BulkSummary:
+    """Classify every line of `source` into the folder `out`, and return the summary.
+
+    `source` has a text a line, or with the ending .jsonl an object with `text` (and an `id` that is kept); .gz of
+    either. Each row out has `line` (from 1), `text`, `label` (null where there is no text), `probabilities` and
+    `abstained`; a line that cannot be read has `error` in their place. `model` names the classifier in job.json.
+    `progress` is called with the number of rows that are done. A job that was stopped goes on with the first part
+    that is missing. UsageError where `out` holds another job or something else, InputError where `source` cannot
+    be read.
+    """
+    source, out = Path(source), Path(out)
+    if part_rows < 1:
+        raise UsageError(f"a part has at least one row, not {part_rows}")
+    if not source.is_file():
+        raise InputError(f"{source} is no file; name one with a text a line, or JSON lines (.jsonl), or .gz of either")
+    _claim(out, {"source": source.name, "bytes": source.stat().st_size, "model": model, "part_rows": part_rows})
+    parse = _parse_json if ".jsonl" in source.suffixes else _parse_text
+    done = _whole_parts(out)
+    progress(done * part_rows)
+    with _open(source) as file:
+        lines = _lines(file, source)
+        number = sum(1 for _ in islice(lines, done * part_rows))
+        while rows := list(_rows(islice(lines, part_rows), number, parse, classifier)):
+            write_text(
+                out / f"part-{done:05d}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            )
+            number += len(rows)
+            done += 1
+            progress(number)
+    summary = _summarise(out, done)
+    write_json(out / "summary.json", asdict(summary))
+    return summary
+
+
+def _claim(out: Path, job: dict[str, Any]) -> None:
+    path = out / "job.json"
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        for name, value in job.items():
+            if found.get(name) != value:
+                raise UsageError(
+                    f"{out} holds a job with another {name} ({found.get(name)}, and now {value}); choose another folder"
+                )
+        return
+    with storage_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()):
+        raise UsageError(f"{out} is not empty and holds no job of `emolib classify`; choose another folder")
+    write_json(path, job)
+
+
+def _whole_parts(out: Path) -> int:
+    """How many parts there are without a gap."""
+    done = 0
+    while (out / f"part-{done:05d}.jsonl").is_file():
+        done += 1
+    return done
+
+
+def _open(source: Path) -> IO[bytes]:
+    return gzip.open(source, "rb") if source.suffix == ".gz" else source.open("rb")
+
+
+def _lines(file: IO[bytes], source: Path) -> Iterator[bytes]:
+    try:
+        yield from file
+    except (EOFError, gzip.BadGzipFile, OSError) as error:
+        raise InputError(f"{source} cannot be read to its end ({error}); what was done before is kept") from error
+
+
+def _rows(
+    lines: Iterator[bytes],
+    before: int,
+    parse: Callable[[bytes], dict[str, Any]],
+    classifier: EmotionClassifier,
+) -> Iterator[dict[str, Any]]:
+    while batch := list(islice(lines, _LINES_AT_ONCE)):
+        parsed = [parse(line) for line in batch]
+        texts = [row["text"] for row in parsed if "text" in row]
+        scores = iter(classifier.classify(texts))
+        for row in parsed:
+            before += 1
+            yield {"line": before, **row, **(_judgement(row["text"], next(scores)) if "text" in row else {})}
+
+
+def _judgement(text: str, scores: EmotionScores) -> dict[str, Any]:
+    label = scores.label if text.strip() else None
+    return {"label": label, "probabilities": scores.as_dict(), "abstained": scores.abstained}
+
+
+def _parse_text(line: bytes) -> dict[str, Any]:
+    try:
+        return {"text": line.decode("utf-8").rstrip("\r\n")}
+    except UnicodeDecodeError:
+        return {"error": "the line is not valid UTF-8"}
+
+
+def _parse_json(line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        return {"error": f"not JSON: {error}"}
+    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+        return {"error": "no object with a text"}
+    return {name: record[name] for name in ("id", "text") if name in record}
+
+
+def _summarise(out: Path, parts: int) -> BulkSummary:
+    rows = unreadable = 0
+    labels: Counter[str] = Counter()
+    for part in range(parts):
+        with (out / f"part-{part:05d}.jsonl").open(encoding="utf-8") as file:
+            for line in file:
+                row = json.loads(line)
+                rows += 1
+                unreadable += "error" in row
+                if row.get("label"):
+                    labels[row["label"]] += 1
+    return BulkSummary(rows, unreadable, dict(labels.most_common()), parts)
