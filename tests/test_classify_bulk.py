@@ -1,4 +1,4 @@
-"""Files of any size: every line once and in order, in parts that are whole, and after a kill nothing lost or doubled."""
+"""Files of any size: every line once and in order, in whole parts, and after a kill nothing lost or doubled."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_json_lines_keep_their_ids_and_bad_lines_are_named(classifier: EmotionCl
 
 def test_a_killed_job_goes_on_with_nothing_lost_or_doubled(run: Path, tmp_path: Path) -> None:
     source = tmp_path / "texts.txt"
-    source.write_text("".join(f"text number {number} of many\n" for number in range(6000)))
+    source.write_text("".join(f"text number {number} of many\n" for number in range(3000)))
     command = [sys.executable, "-m", "emolib.cli", "classify", "--model", str(run), "--in", str(source)]
     command += ["--out", str(tmp_path / "out"), "--part-rows", "200"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -70,9 +70,9 @@ def test_a_killed_job_goes_on_with_nothing_lost_or_doubled(run: Path, tmp_path: 
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     before = {part.name: part.stat().st_mtime_ns for part in (tmp_path / "out").glob("part-*.jsonl")}
-    assert 3 <= len(before) < 30
+    assert 3 <= len(before) < 15
     assert subprocess.run(command, capture_output=True, timeout=200).returncode == 0
-    assert [row["line"] for row in rows_of(tmp_path / "out")] == list(range(1, 6001))
+    assert [row["line"] for row in rows_of(tmp_path / "out")] == list(range(1, 3001))
     assert all((tmp_path / "out" / name).stat().st_mtime_ns == when for name, when in before.items())
 
 

@@ -46,7 +46,7 @@ def test_everyday_is_right_on_most_of_our_test_sentences_and_abstains_on_most_ne
     scores = ready_made("everyday").classify(corpus.texts)
     right = sum(score.label == label for score, label in zip(scores, corpus.labels, strict=True))
     plain = ready_made("everyday").classify(neutral_sentences())
-    assert right / len(corpus) > EVERYDAY_ON_OUR_SENTENCES
+    assert right / len(corpus) > 0.5
     assert sum(score.abstained for score in plain) / len(plain) > 0.5
 
 
