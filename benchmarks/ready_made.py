@@ -1,84 +1,55 @@
-"""The two ready-made adapters, from their corpora to the files that ship.
+"""The ready-made adapters on both data sets, beside a linear model on the same rows.
 
-    python -m benchmarks.ready_made train carer|everyday [--out build/ready-made]
-    python -m benchmarks.ready_made ship [--out build/ready-made] [--json FILE]
+    python -m benchmarks.ready_made [--quick] [--json FILE]
 
-`train` builds the corpus and trains with the package's own `train`; stopped, it goes on where it was. `ship`
-judges both adapters on both data sets, fits what they save beside their weights (temperature, and the confidence
-under which a text counts as neutral), and writes float16 adapters with their model cards to emolib/adapters.
-
-carer:     CARER's 16,000 training rows after our cleaning, without those that a linear model finds mislabelled.
-everyday:  GoEmotions' training comments whose labels fall into one group of `emolib.emotions.GOEMOTIONS`, and our
-           own sentences. No row of CARER, so its licence is free. A neutral text has all six labels as its soft
-           label, each alike: the adapter learns to be unsure, and abstains.
+For each adapter: accuracy on CARER's validation split and on our own test sentences; on GoEmotions' dev comments whose
+labels fall into one group of `emolib.emotions.GOEMOTIONS`, macro-F1 over the six labels and neutral (an adapter answers
+neutral by abstaining) and accuracy on the emotional ones; and the share of our neutral sentences on which it abstains.
+`--quick` takes 500 rows of each data set. How the adapters are made is in `benchmarks/_ready_made_recipe.py`.
 
 Needs CARER and GoEmotions in $EMOLIB_DATA (default ../shared/data).
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
-import json
 import os
-import random
-import statistics
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks._report import Report
+from benchmarks._report import Report, run
 from emolib.classify import EmotionClassifier
-from emolib.data import (
-    CleanSettings,
-    Corpus,
-    clean_corpus,
-    find_label_issues,
-    load_split,
-    neutral_sentences,
-    sample_corpus,
-)
+from emolib.data import Corpus, load_split, neutral_sentences, sample_corpus
 from emolib.data.linear import linear_model
 from emolib.emotions import EMOTIONS, GOEMOTIONS, NEUTRAL, EmotionScores
-from emolib.evaluate.scores import confusion_counts, fit_temperature, macro_f1
-from emolib.files import write_json, write_text
-from emolib.finetune import RunFolder, preset, train
-from emolib.finetune.trainer import TrainingData
-from emolib.plots import run_charts
-from emolib.tables import markdown_table
+from emolib.evaluate.scores import confusion_counts, macro_f1
 
 ROOT = Path(__file__).parent.parent
-ADAPTERS = ROOT / "emolib" / "adapters"
 DATA = Path(os.environ.get("EMOLIB_DATA", ROOT.parent / "shared" / "data"))
-
-_COMMON = {"batch_size": 32, "schedule": "cosine", "warmup_steps": 25, "checkpoint_steps": 20, "eval_steps": 100}
-SETTINGS = {
-    "carer": preset("cpu", **_COMMON, epochs=1.0, eval_examples=256),
-    "everyday": preset("cpu", **_COMMON, epochs=1.0, eval_examples=256),
-}
-
-#: Label issues below this quality (the probability of the given label) are left out of the training rows.
-_SUSPICIOUS = 0.1
-#: Rows of each group that are taken from GoEmotions at most; what is rare is taken whole.
-_AT_MOST = {"joy": 2400, "anger": 2200, NEUTRAL: 3000}
-#: Comments of GoEmotions' training file that are held back for the temperature and the neutral threshold.
-_HELD_BACK = 1500
-_SEED = 3407
+NAMES = ("carer", "everyday")
 
 
-def carer_corpus(out: Path) -> Corpus:
-    """CARER's training rows, cleaned, without the most suspicious ones; `out` keeps the cleaned folder."""
-    clean_corpus([DATA / "carer" / "train.txt", DATA / "carer" / "val.txt"], out, CleanSettings())
-    corpus = load_split(out, "train")
-    issues = find_label_issues(corpus).issues
-    suspicious = {issue.text for issue in issues if issue.quality < _SUSPICIOUS}
-    rows = [row for row in zip(corpus.texts, corpus.labels, strict=True) if row[0] not in suspicious]
-    return Corpus("carer", *map(list, zip(*rows, strict=True)))
+def measure(report: Report, quick: bool) -> None:
+    require_data()
+    from benchmarks._ready_made_recipe import everyday_corpus
+
+    rows = 500 if quick else None
+    for name in NAMES:
+        classifier = EmotionClassifier.load(name)
+        row = _judged(classifier.classify, classifier.abstain_below, rows)
+        report.rows.append({"model": name, **row})
+        report.figures |= {f"{name}_{figure}": value for figure, value in row.items()}
+    for name, corpus in (("carer", load_split(DATA / "carer" / "train.txt")), ("everyday", everyday_corpus()[0])):
+        report.rows.append({"model": f"TF-IDF, rows of {name}", **_linear(corpus, rows)})
+
+
+def require_data() -> None:
+    """Say what is missing, and stop."""
+    if not (DATA / "carer").is_dir() or not (DATA / "goemotions").is_dir():
+        sys.exit(f"the benchmark of the ready-made adapters needs CARER and GoEmotions in {DATA}; set EMOLIB_DATA")
 
 
 def goemotions(split: str) -> list[tuple[str, str]]:
@@ -93,110 +64,11 @@ def goemotions(split: str) -> list[tuple[str, str]]:
     return rows
 
 
-def everyday_corpus() -> tuple[Corpus, list[tuple[str, str]]]:
-    """The training rows of `everyday`, and the comments held back for its thresholds."""
-    shuffle = random.Random(_SEED)
-    comments = goemotions("train")
-    shuffle.shuffle(comments)
-    held_back, comments = comments[:_HELD_BACK], comments[_HELD_BACK:]
-    taken: Counter[str] = Counter()
-    rows = []
-    for text, group in comments:
-        taken[group] += 1
-        if taken[group] <= _AT_MOST.get(group, len(comments)):
-            rows.append((text, group))
-    ours = sample_corpus("train")
-    rows += zip(ours.texts, ours.labels, strict=True)
-    shuffle.shuffle(rows)
-    soft = [dict.fromkeys(EMOTIONS, 1 / 6) if group == NEUTRAL else {group: 1.0} for _, group in rows]
-    labels = [EMOTIONS[0] if group == NEUTRAL else group for _, group in rows]
-    return Corpus("everyday", [text for text, _ in rows], labels, soft), held_back
-
-
-def train_adapter(name: str, out: Path) -> None:
-    """Train `name` into the run folder `out`/`name`."""
-    out.mkdir(parents=True, exist_ok=True)
-    if name == "carer":
-        validation = out / "carer-clean"
-        corpus = _kept(out / "carer.jsonl", lambda: carer_corpus(validation))
-        held_out = load_split(validation, "validation")
-    else:
-        corpus, held_back = everyday_corpus()
-        emotional = [row for row in held_back if row[1] != NEUTRAL]
-        held_out = Corpus("held back", *map(list, zip(*emotional, strict=True)))
-    print(f"{name}: {len(corpus):,} rows", dict(Counter(corpus.labels)), file=sys.stderr)
-    train(_training_data(corpus, held_out, SETTINGS[name].eval_examples), out / name, SETTINGS[name])
-
-
-def _training_data(corpus: Corpus, held_out: Corpus, examples: int) -> TrainingData:
-    chosen = random.Random(_SEED).sample(range(len(held_out)), examples)
-    return TrainingData(
-        corpus.name,
-        corpus.sha256,
-        corpus.texts,
-        corpus.labels,
-        corpus.soft,
-        [held_out.texts[index] for index in chosen],
-        [held_out.labels[index] for index in chosen],
-    )
-
-
-def _kept(file: Path, make: Callable[[], Corpus]) -> Corpus:
-    # Label issues take minutes, and a training that goes on needs the very same rows.
-    if not file.is_file():
-        corpus = make()
-        rows = zip(corpus.texts, corpus.labels, strict=True)
-        write_text(file, "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows))
-    return load_split(file)
-
-
-def ship(report: Report, out: Path) -> None:
-    """Judge both adapters on both data sets, and put them with their cards into the package."""
-    import torch
-
-    held_back = everyday_corpus()[1]
-    validation = load_split(DATA / "carer" / "val.txt")
-    with torch.inference_mode():
-        for name in SETTINGS:
-            classifier = EmotionClassifier.load(out / name)
-            fit_on = validation_rows(validation) if name == "carer" else [row for row in held_back if row[1] != NEUTRAL]
-            classifier = replace(classifier, temperature=_temperature(classifier, fit_on))
-            if name == "everyday":
-                classifier = replace(classifier, abstain_below=_threshold(classifier, held_back))
-            report.rows.append({"model": name, **_judged(classifier.classify, classifier.abstain_below, validation)})
-            _install(name, out / name, classifier)
-    report.rows.append({"model": "TF-IDF, rows of carer", **_linear(load_split(out / "carer.jsonl"), validation)})
-    report.rows.append({"model": "TF-IDF, rows of everyday", **_linear(everyday_corpus()[0], validation)})
-    for row in report.rows[:2]:
-        report.figures |= {f"{row['model']}_{name}": value for name, value in row.items() if name != "model"}
-    for name in SETTINGS:
-        write_text(ADAPTERS / name / "README.md", _card(name, RunFolder.open(out / name), report))
-
-
-def validation_rows(corpus: Corpus) -> list[tuple[str, str]]:
-    """The rows of `corpus` that a temperature is fitted on."""
-    rows = list(zip(corpus.texts, corpus.labels, strict=True))
-    return random.Random(0).sample(rows, 500)
-
-
-def _temperature(classifier: EmotionClassifier, rows: list[tuple[str, str]]) -> float:
-    logits = classifier.scorer.label_logits([text for text, _ in rows])
-    return round(fit_temperature(logits, np.array([EMOTIONS.index(label) for _, label in rows])), 4)
-
-
-def _threshold(classifier: EmotionClassifier, rows: list[tuple[str, str]]) -> float:
-    """The confidence under which abstaining gives the best macro-F1 over six labels and neutral."""
-    scores = classifier.classify([text for text, _ in rows])
-    gold = [label for _, label in rows]
-    candidates = [step / 100 for step in range(25, 90)]
-    return max(candidates, key=lambda threshold: _macro_f1(gold, _answers(scores, threshold)))
-
-
-def _answers(scores: Sequence[EmotionScores], threshold: float) -> list[str]:
+def answers_of(scores: Sequence[EmotionScores], threshold: float) -> list[str]:
     return [NEUTRAL if score.confidence < threshold else score.label for score in scores]
 
 
-def _macro_f1(gold: Sequence[str], answers: Sequence[str]) -> float:
+def macro_f1_of(gold: Sequence[str], answers: Sequence[str]) -> float:
     names = (*EMOTIONS, NEUTRAL)
     counts = confusion_counts(
         np.array([names.index(label) for label in gold]), np.array([names.index(label) for label in answers]), 7
@@ -204,15 +76,15 @@ def _macro_f1(gold: Sequence[str], answers: Sequence[str]) -> float:
     return float(macro_f1(counts))
 
 
-def _judged(classify: Callable[..., Sequence[EmotionScores]], threshold: float, validation: Corpus) -> dict[str, float]:
-    comments, ours = goemotions("dev"), sample_corpus("test")
+def _judged(classify: Callable[..., Sequence[EmotionScores]], threshold: float, rows: int | None) -> dict[str, float]:
+    validation, comments, ours = load_split(DATA / "carer" / "val.txt"), goemotions("dev")[:rows], sample_corpus("test")
     judged = {
-        "carer_val_accuracy": _accuracy(classify(validation.texts), validation.labels),
+        "carer_val_accuracy": _accuracy(classify(validation.texts[:rows]), validation.labels[:rows]),
         "sample_test_accuracy": _accuracy(classify(ours.texts), ours.labels),
     }
     scores, gold = classify([text for text, _ in comments]), [label for _, label in comments]
     emotional = [place for place, label in enumerate(gold) if label != NEUTRAL]
-    judged["goemotions_dev_macro_f1"] = _macro_f1(gold, _answers(scores, threshold))
+    judged["goemotions_dev_macro_f1"] = macro_f1_of(gold, answers_of(scores, threshold))
     judged["goemotions_dev_six_label_accuracy"] = _accuracy(
         [scores[place] for place in emotional], [gold[place] for place in emotional]
     )
@@ -225,7 +97,7 @@ def _accuracy(scores: Sequence[EmotionScores], gold: Sequence[str]) -> float:
     return sum(score.label == label for score, label in zip(scores, gold, strict=True)) / len(gold)
 
 
-def _linear(corpus: Corpus, validation: Corpus) -> dict[str, float]:
+def _linear(corpus: Corpus, rows: int | None) -> dict[str, float]:
     """The linear model on the same rows; a soft label there means neutral, whose probability it gives away evenly."""
     soft = corpus.soft or [{label: 1.0} for label in corpus.labels]
     labels = [max(weights) if len(weights) == 1 else NEUTRAL for weights in soft]
@@ -243,112 +115,8 @@ def _linear(corpus: Corpus, validation: Corpus) -> dict[str, float]:
             found.append(EmotionScores(spread))
         return found
 
-    return _judged(classify, 0.17, validation)
-
-
-def _install(name: str, run: Path, classifier: EmotionClassifier) -> None:
-    """The adapter in float16, and what goes with it, in the package."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    source, target = RunFolder.open(run).adapter, ADAPTERS / name
-    target.mkdir(parents=True, exist_ok=True)
-    weights = {key: tensor.to(torch.float16) for key, tensor in load_file(source / "adapter_model.safetensors").items()}
-    save_file(weights, target / "adapter_model.safetensors", metadata={"format": "pt"})
-    write_json(target / "adapter_config.json", json.loads((source / "adapter_config.json").read_text()))
-    notes = json.loads((source / "emolib.json").read_text())
-    write_json(
-        target / "emolib.json",
-        {**notes, "temperature": classifier.temperature, "abstain_below": classifier.abstain_below},
-    )
-    for chart in run_charts(run):
-        if chart.name in ("training_loss", "cross_entropy_loss"):
-            (target / f"{chart.name}.png").write_bytes(chart.png())
-
-
-_DATA_OF = {
-    "carer": (
-        "CARER (Saravia et al., 2018), the 16,000 training rows of `dair-ai/emotion`, cleaned with `emolib clean`,"
-        " without the rows whose label a linear model finds wrong with a quality under 0.1. CARER may be used for"
-        " education and research only, and so may this adapter."
-    ),
-    "everyday": (
-        "GoEmotions (Demszky et al., 2020; CC BY 4.0): comments whose labels fall into one group of"
-        " `emolib.emotions.GOEMOTIONS`, the frequent groups thinned out, and this project's own sentences"
-        " (Apache-2.0). No row of CARER. A neutral comment was trained towards all six labels alike. Apache-2.0, with"
-        " GoEmotions named."
-    ),
-}
-_LIMITS = {
-    "carer": (
-        'CARER\'s texts are lower-case sentences that mostly begin with "i feel"; on other texts this adapter is far'
-        " worse, as the table shows, and it never saw a neutral sentence."
-    ),
-    "everyday": (
-        "Reddit comments and short written sentences, in English. It judges words, not people: irony, quotations and"
-        " what is left unsaid escape it, and a label is no diagnosis."
-    ),
-}
-
-
-def _card(name: str, run: RunFolder, report: Report) -> str:
-    trained = [line for line in run.log if "loss" in line]
-    # A paused process still has its clock running: the median step stands for all of them.
-    steps = [after["seconds"] - before["seconds"] for before, after in pairwise(trained)]
-    minutes = statistics.median(steps) * len(trained) / 60
-    columns = ["model", *(column for column in report.rows[0] if column != "model")]
-    table = markdown_table(
-        [column.replace("_", " ") for column in columns],
-        [[f"{row[column]:.3f}" if column != "model" else row[column] for column in columns] for row in report.rows],
-    )
-    settings = {key: value for key, value in run.config["settings"].items() if key not in ("tracking", "project")}
-    return f"""# The ready-made adapter `{name}`
-
-A LoRA adapter for SmolLM2-135M-Instruct (float16) that names one of six emotions: sadness, joy, love, anger, fear,
-surprise. `EmotionClassifier.load("{name}")` loads it.
-
-**Data and licence.** {_DATA_OF[name]}
-
-**Limits.** {_LIMITS[name]}
-
-**Results**, of `python -m benchmarks.ready_made ship`, both adapters beside a linear model on the same rows. Macro-F1
-is over the six labels and neutral, which an adapter answers by abstaining below its confidence threshold.
-
-{table}
-
-**Training**: {len(trained):,} steps of {settings["batch_size"]} texts, {run.config["data"]["rows"]:,} rows, once; about
-{minutes:.0f} minutes on one core of an AMD EPYC (the median step times the steps; two trainings ran side by side).
-
-![training loss](training_loss.png) ![held-out cross-entropy](cross_entropy_loss.png)
-
-```json
-{json.dumps(settings, indent=2)}
-```
-"""
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    for command in ("train", "ship"):
-        added = commands.add_parser(command)
-        added.add_argument("--out", type=Path, default=ROOT / "build" / "ready-made")
-        if command == "train":
-            added.add_argument("name", choices=sorted(SETTINGS))
-        else:
-            added.add_argument("--json", type=Path, help="write the result to this file")
-    options = parser.parse_args()
-    if not (DATA / "carer").is_dir() or not (DATA / "goemotions").is_dir():
-        sys.exit(f"benchmarks.ready_made needs CARER and GoEmotions in {DATA}; set EMOLIB_DATA")
-    if options.command == "train":
-        train_adapter(options.name, options.out)
-        return
-    report = Report("ready_made", ["emolib", "torch", "transformers", "peft", "scikit-learn"])
-    ship(report, options.out)
-    print(report.table())
-    if options.json:
-        write_json(options.json, report.as_dict())
+    return _judged(classify, 0.17, rows)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(measure, "ready_made", ["emolib", "torch", "transformers", "peft", "scikit-learn"]))
