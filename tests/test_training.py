@@ -19,6 +19,7 @@ from emolib.finetune import loop as loop_module
 from emolib.finetune.loop import DivergedError
 from emolib.finetune.objective import PromptLoss
 from emolib.finetune.trainer import TrainingData
+from emolib.prompts import Prompt
 
 
 @pytest.fixture(scope="session")
@@ -306,3 +307,16 @@ def test_an_adapter_of_another_base_model_is_refused(finished: RunFolder, tmp_pa
 def test_an_adapter_of_another_rank_is_refused(finished: RunFolder, base: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="rank 16"):
         train(corpus(), tmp_path / "run", settings(base, start_from=str(finished.path), lora_rank=4))
+
+
+def test_dropout_is_refused_by_the_shared_prefix_and_trained_with_whole_prompts(base: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"prefix needs lora_dropout 0, not 0\.1"):
+        settings(base, engine="prefix", lora_dropout=0.1)
+    run = train(corpus(), tmp_path / "run", settings(base, lora_dropout=0.1, max_steps=1))
+    assert run.config["engine"] == "plain"
+
+
+@pytest.mark.parametrize("template", ["no slot at all", "only {}", "{} and {} and {}", "{} then {} and more"])
+def test_a_template_without_its_two_slots_is_refused(template: str) -> None:
+    with pytest.raises(UsageError, match="needs two slots"):
+        Prompt.from_template("mine", template)
