@@ -9,7 +9,7 @@ which a CPU lacks, and are then left out. Each side is a process of its own. `pr
 bfloat16 is reported apart, where the processor has instructions for it. Both sides see the same rows twice; the second
 time is timed, from the end of the first to the end of the last step, so that long and short texts weigh alike.
 
-`gradient_error` is the relative distance between the two sides' gradients of the first 32 rows, from the same adapter.
+`peak_memory_ratio` is of the larger batch. `gradient_relative_error` is the relative distance between the two sides' gradients of the first 32 rows, from the same adapter.
 
 Needs CARER in $EMOLIB_DATA/carer (default ../shared/data).
 """
@@ -36,8 +36,8 @@ def measure(report: Report, quick: bool) -> None:
         for batch, steps in ((8, 4), (32, 2)) if quick else ((8, 12), (32, 4)):
             _compare(report, folder, batch, steps)
         difference = _side("gradient", folder, 32, 1)
-    report.figures["gradient_error"] = difference[0]
-    report.figures["loss_error"] = difference[1]
+    report.figures["gradient_relative_error"] = difference[0]
+    report.figures["loss_relative_error"] = difference[1]
 
 
 def _compare(report: Report, folder: Path, batch: int, steps: int) -> None:
@@ -48,8 +48,9 @@ def _compare(report: Report, folder: Path, batch: int, steps: int) -> None:
         report.rows.append(
             {"what": name, "batch": batch, "examples_per_second": batch / seconds, "peak_mb": round(megabytes)}
         )
-    report.figures[f"speedup_vs_trl_at_{batch}"] = sides["trl"][0] / sides["prefix"][0]
-    report.figures[f"memory_vs_trl_at_{batch}"] = sides["prefix"][1] / sides["trl"][1]
+    report.figures[f"speedup_vs_trl_b{batch}"] = sides["trl"][0] / sides["prefix"][0]
+    report.figures[f"examples_per_second_b{batch}"] = batch / sides["prefix"][0]
+    report.figures["peak_memory_ratio"] = sides["prefix"][1] / sides["trl"][1]
 
 
 def _side(side: str, folder: Path, batch: int, steps: int) -> tuple[float, float]:
