@@ -9,7 +9,8 @@ which a CPU lacks, and are then left out. Each side is a process of its own. `pr
 bfloat16 is reported apart, where the processor has instructions for it. Both sides see the same rows twice; the second
 time is timed, from the end of the first to the end of the last step, so that long and short texts weigh alike.
 
-`peak_memory_ratio` is of the larger batch. `gradient_relative_error` is the relative distance between the two sides' gradients of the first 32 rows, from the same adapter.
+`peak_memory_ratio` is of the larger batch. `gradient_relative_error` is the relative distance between the two sides'
+gradients of the first 32 rows, from the same adapter.
 
 Needs CARER in $EMOLIB_DATA/carer (default ../shared/data).
 """
