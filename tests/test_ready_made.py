@@ -43,10 +43,11 @@ def test_everyday_is_what_is_loaded_without_a_name() -> None:
 
 def test_everyday_is_right_on_most_of_our_test_sentences_and_abstains_on_most_neutral_ones() -> None:
     corpus = sample_corpus("test")
-    scores = ready_made("everyday").classify(corpus.texts)
-    right = sum(score.label == label for score, label in zip(scores, corpus.labels, strict=True))
-    plain = ready_made("everyday").classify(neutral_sentences())
-    assert right / len(corpus) > 0.5
+    texts, labels = corpus.texts[::5], corpus.labels[::5]
+    scores = ready_made("everyday").classify(texts)
+    right = sum(score.label == label for score, label in zip(scores, labels, strict=True))
+    plain = ready_made("everyday").classify(neutral_sentences()[::4])
+    assert right / len(texts) > 0.5
     assert sum(score.abstained for score in plain) / len(plain) > 0.5
 
 
