@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import emolib
-from emolib.emotions import EMOTIONS
+from emolib.emotions import DEFAULT_EMOTION_MODEL, EMOTIONS
 from emolib.errors import EmolibError, UsageError
 
 __all__ = ["main"]
@@ -258,7 +258,7 @@ def _add_classify(commands: Any) -> None:
     parser = _command(commands, "classify", _classify, "Classify texts: standard input, or a file of any size.")
     parser.add_argument(
         "--model",
-        default="everyday",
+        default=DEFAULT_EMOTION_MODEL,
         help="everyday, carer, a run folder, an adapter, a GGUF file or a llama-server's URL (default %(default)s)",
     )
     parser.add_argument("--adapter", help="the LoRA GGUF that goes on a base GGUF")
@@ -268,7 +268,7 @@ def _add_classify(commands: Any) -> None:
 
 
 def _classify(options: argparse.Namespace) -> int:
-    from emolib.classify import EmotionClassifier
+    from emolib.classify import EmotionClassifier, judgement
 
     if (options.source is None) != (options.out is None):
         raise UsageError("--in FILE and --out FOLDER go together; without them standard input is classified")
@@ -276,9 +276,7 @@ def _classify(options: argparse.Namespace) -> int:
     if options.source:
         return _classify_file(options, classifier)
     for text, scores in classifier.classify_lines(sys.stdin):
-        label = scores.label if text.strip() else None
-        row = {"text": text, "label": label, "probabilities": scores.as_dict(), "abstained": scores.abstained}
-        print(json.dumps(row, ensure_ascii=False), flush=True)
+        print(json.dumps({"text": text, **judgement(text, scores)}, ensure_ascii=False), flush=True)
     return 0
 
 
@@ -292,7 +290,6 @@ def _classify_file(options: argparse.Namespace, classifier: Any) -> int:
             options.source,
             options.out,
             classifier,
-            model=str(options.model),
             part_rows=options.part_rows,
             progress=lambda rows: bar.update(rows - bar.n),
         )
@@ -305,7 +302,7 @@ def _classify_file(options: argparse.Namespace, classifier: Any) -> int:
 
 def _add_export(commands: Any) -> None:
     parser = _command(commands, "export", _export, "Write a run as GGUF files for llama.cpp.")
-    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("run", type=Path, help="a run folder, or a ready-made adapter")
     parser.add_argument("--quant", nargs="+", default=["q8_0"], help="f16, q8_0, q4_k_m … (default q8_0)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the GGUF files and manifest.json")
     form = parser.add_mutually_exclusive_group()
@@ -333,7 +330,9 @@ def _add_talk(commands: Any) -> None:
     parser = _command(commands, "talk", _talk, "Answer a spoken question in a voice that fits its emotion.")
     parser.add_argument("--in", dest="question", type=Path, required=True, help="a recording: WAV, FLAC, MP3 …")
     parser.add_argument("--out", dest="answer", type=Path, required=True, help="the WAV of the answer")
-    parser.add_argument("--model", help="emotion model: a run folder or an adapter")
+    parser.add_argument(
+        "--model", default=DEFAULT_EMOTION_MODEL, help="what judges the emotion, as for classify (default %(default)s)"
+    )
     _add_chat_options(parser)
     parser.add_argument("--tts-url", metavar="URL", help="a speech service that runs already (default: our own)")
     parser.add_argument("--json", action="store_true", help="print transcript, emotion, reply and times as JSON")
@@ -363,7 +362,9 @@ def _add_chat_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_chat(commands: Any) -> None:
     parser = _command(commands, "chat", _chat, "Chat in text, with the emotion of each line beside it.")
-    parser.add_argument("--model", help="emotion model: a run folder or an adapter")
+    parser.add_argument(
+        "--model", default=DEFAULT_EMOTION_MODEL, help="what judges the emotion, as for classify (default %(default)s)"
+    )
     _add_chat_options(parser)
     parser.add_argument("--history", type=Path, metavar="FILE", help="go on from this conversation and save it there")
     parser.add_argument("--understand", action="store_true", help="show topic, need, cause and tone of each line")
@@ -372,14 +373,13 @@ def _add_chat(commands: Any) -> None:
 
 def _chat(options: argparse.Namespace) -> int:
     from emolib.classify import EmotionClassifier
-    from emolib.dialogue import choose_emotion_model, default_reply_model
+    from emolib.dialogue import default_reply_model
     from emolib.dialogue.terminal import TerminalChat
 
     replies = default_reply_model(options.chat_url, options.chat_model)
-    model, description = choose_emotion_model(options.model)
-    print(f"emotion: {description}; replies: {replies.name}", file=sys.stderr)
+    print(f"emotion: {options.model}; replies: {replies.name}", file=sys.stderr)
     TerminalChat(
-        EmotionClassifier.load(model), replies, options.history, options.stats, options.understand, sys.stdin
+        EmotionClassifier.load(options.model), replies, options.history, options.stats, options.understand, sys.stdin
     ).run()
     return 0
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import EmolibError
 from emolib.hub import hub_state
 
@@ -150,10 +151,7 @@ def _weights(finder: str, name: str, because: str) -> tuple[str, str]:
 
 
 def _classifier() -> Stage:
-    from emolib.dialogue import choose_emotion_model
-
-    model, reason = choose_emotion_model(None)
-    return Stage("emotion", str(model), f"{reason}; --model takes another")
+    return Stage("emotion", DEFAULT_EMOTION_MODEL, "the ready-made adapter; --model takes another")
 
 
 def _replies(environ: Mapping[str, str]) -> Stage:

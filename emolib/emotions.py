@@ -14,6 +14,7 @@ from emolib.errors import InputError
 
 __all__ = [
     "ABSTAIN_BELOW",
+    "DEFAULT_EMOTION_MODEL",
     "EMOTION2VEC_TO_EMOTION",
     "EMOTIONS",
     "GOEMOTIONS",
@@ -51,6 +52,9 @@ GOEMOTIONS: dict[str, str] = {
 
 #: Below this probability of the best label, a dialogue treats the text as neutral.
 ABSTAIN_BELOW = 0.5
+
+#: The ready-made adapter that judges where no other model is named.
+DEFAULT_EMOTION_MODEL = "everyday"
 
 
 @dataclass(frozen=True)

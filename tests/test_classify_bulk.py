@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from runs import save_run, save_tiny_base
+from safetensors.torch import load_file, save_file
 
 from emolib.classify import EmotionClassifier, classify_file
 from emolib.cli import main
@@ -38,7 +40,7 @@ def test_every_line_is_there_once_and_in_order(classifier: EmotionClassifier, tm
     texts = [f"text number {number}" for number in range(25)]
     source = tmp_path / "texts.txt"
     source.write_text("\n".join(texts) + "\n")
-    summary = classify_file(source, tmp_path / "out", classifier, model="tiny", part_rows=10)
+    summary = classify_file(source, tmp_path / "out", classifier, part_rows=10)
     rows = rows_of(tmp_path / "out")
     assert [row["text"] for row in rows] == texts
     assert [row["line"] for row in rows] == list(range(1, 26))
@@ -50,7 +52,7 @@ def test_json_lines_keep_their_ids_and_bad_lines_are_named(classifier: EmotionCl
     source = tmp_path / "texts.jsonl.gz"
     lines = [b'{"id": 7, "text": "hello", "more": 1}', b"{", b'{"text": 5}', b'{"text": " "}', b"\xff\xfe"]
     source.write_bytes(gzip.compress(b"\n".join(lines)))
-    summary = classify_file(source, tmp_path / "out", classifier, model="tiny")
+    summary = classify_file(source, tmp_path / "out", classifier)
     rows = rows_of(tmp_path / "out")
     assert (rows[0]["id"], "more" in rows[0]) == (7, False)
     assert ["error" in row for row in rows] == [False, True, True, False, True]
@@ -79,13 +81,28 @@ def test_a_killed_job_goes_on_with_nothing_lost_or_doubled(run: Path, tmp_path: 
 def test_another_job_or_another_folder_is_refused(classifier: EmotionClassifier, tmp_path: Path) -> None:
     source = tmp_path / "texts.txt"
     source.write_text("hello\n")
-    classify_file(source, tmp_path / "out", classifier, model="tiny")
-    with pytest.raises(UsageError, match="another model \\(tiny, and now big\\)"):
-        classify_file(source, tmp_path / "out", classifier, model="big")
+    classify_file(source, tmp_path / "out", classifier)
+    with pytest.raises(UsageError, match="another part_rows \\(10000, and now 5\\)"):
+        classify_file(source, tmp_path / "out", classifier, part_rows=5)
     with pytest.raises(UsageError, match="is not empty"):
-        classify_file(source, tmp_path, classifier, model="tiny")
+        classify_file(source, tmp_path, classifier)
     with pytest.raises(UsageError, match="at least one row"):
-        classify_file(source, tmp_path / "zero", classifier, model="tiny", part_rows=0)
+        classify_file(source, tmp_path / "zero", classifier, part_rows=0)
+
+
+def test_changed_texts_and_changed_weights_are_another_job(run: Path, tmp_path: Path) -> None:
+    source, trained = tmp_path / "texts.txt", tmp_path / "run"
+    source.write_text("hello\n")
+    shutil.copytree(run, trained)
+    classify_file(source, tmp_path / "out", EmotionClassifier.load(trained))
+    source.write_text("yello\n")
+    with pytest.raises(UsageError, match="another source"):
+        classify_file(source, tmp_path / "out", EmotionClassifier.load(trained))
+    source.write_text("hello\n")
+    weights = trained / "adapter" / "adapter_model.safetensors"
+    save_file({name: tensor * 2 for name, tensor in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    with pytest.raises(UsageError, match="another model"):
+        classify_file(source, tmp_path / "out", EmotionClassifier.load(trained))
 
 
 def test_a_cut_gzip_keeps_what_was_done(classifier: EmotionClassifier, tmp_path: Path) -> None:
@@ -93,7 +110,7 @@ def test_a_cut_gzip_keeps_what_was_done(classifier: EmotionClassifier, tmp_path:
     whole = gzip.compress("".join(f"text {os.urandom(8).hex()}\n" for _ in range(3000)).encode())
     source.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="cannot be read to its end"):
-        classify_file(source, tmp_path / "out", classifier, model="tiny", part_rows=100)
+        classify_file(source, tmp_path / "out", classifier, part_rows=100)
     assert len(rows_of(tmp_path / "out")) >= 100
 
 
@@ -101,7 +118,7 @@ def test_an_empty_file_and_an_absent_one(
     run: Path, classifier: EmotionClassifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty.txt").touch()
-    assert classify_file(tmp_path / "empty.txt", tmp_path / "out", classifier, model="tiny").rows == 0
+    assert classify_file(tmp_path / "empty.txt", tmp_path / "out", classifier).rows == 0
     assert main(["classify", "--model", str(run), "--in", str(tmp_path / "no.txt"), "--out", str(tmp_path / "o")]) == 1
     assert "is no file" in capsys.readouterr().err
     assert main(["classify", "--model", str(run), "--in", str(tmp_path / "empty.txt")]) == 2

@@ -229,3 +229,9 @@ def test_adapter_alone_or_of_another_architecture_is_refused(split, tmp_path):
 def test_run_without_a_manifest_cannot_be_verified(run, tmp_path):
     with pytest.raises(InputError, match=r"no manifest\.json"):
         verify_export(run, tmp_path)
+
+
+def test_a_base_model_has_no_adapter_to_export(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a base model, with no adapter to export"):
+        export_gguf("smollm2-135m", tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ from tiny_models import tiny_model
 from emolib.cli import main
 from emolib.errors import ModelError, UsageError
 from emolib.finetune import TrainSettings, plan, preset
-from emolib.finetune.planning import read_shape
+from emolib.finetune.shape import read_shape
 
 SHIPPED = sorted(path.stem for path in (Path(__file__).parents[1] / "emolib" / "model_configs").glob("*.json"))
 

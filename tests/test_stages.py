@@ -1,63 +1,16 @@
 """Which engines a turn gets where nothing was said about it."""
 
-import json
-import os
-
 import pytest
 
 from emolib.chat import LlamaReplyModel, OpenAIReplyModel
-from emolib.dialogue import choose_emotion_model, default_reply_model
-from emolib.dialogue import stages as stages_module
+from emolib.dialogue import default_reply_model
 from emolib.errors import UsageError
-from emolib.models import DEFAULT_BASE
 
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch):
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def no_ready_made_adapter(monkeypatch, tmp_path):
-    monkeypatch.setattr(stages_module, "_EVERYDAY", tmp_path / "none")
-
-
-def make_run(path, seconds):
-    (path / "adapter").mkdir(parents=True)
-    (path / "config.json").write_text(json.dumps({"base_model": {"name": DEFAULT_BASE}}))
-    config = path / "adapter" / "adapter_config.json"
-    config.write_text("{}")
-    os.utime(config, (seconds, seconds))
-
-
-def test_the_emotion_model_that_was_named_is_taken(tmp_path):
-    assert choose_emotion_model("somewhere", tmp_path) == ("somewhere", "somewhere")
-
-
-def test_the_ready_made_adapter_comes_before_any_run(tmp_path, monkeypatch):
-    make_run(tmp_path / "runs" / "a", 100)
-    ready = tmp_path / "everyday"
-    ready.mkdir()
-    (ready / "adapter_config.json").write_text("{}")
-    monkeypatch.setattr(stages_module, "_EVERYDAY", ready)
-    assert choose_emotion_model(None, tmp_path / "runs")[0] == ready
-
-
-def test_the_newest_whole_run_is_taken(tmp_path, no_ready_made_adapter):
-    make_run(tmp_path / "old", 100)
-    make_run(tmp_path / "demo" / "run", 200)
-    make_run(tmp_path / "broken", 300)
-    (tmp_path / "broken" / "config.json").unlink()
-    chosen, description = choose_emotion_model(None, tmp_path)
-    assert chosen == tmp_path / "demo" / "run"
-    assert "newest run" in description
-
-
-def test_with_nothing_trained_the_base_model_judges_and_says_that_it_is_not_fine_tuned(tmp_path, no_ready_made_adapter):
-    chosen, description = choose_emotion_model(None, tmp_path)
-    assert chosen == DEFAULT_BASE
-    assert "not fine-tuned" in description
 
 
 def test_without_a_key_or_a_url_nothing_leaves_the_machine():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emolib.classify.bulk import BulkSummary, classify_file
+from emolib.classify.bulk import BulkSummary, classify_file, judgement
 from emolib.classify.classifier import EmotionClassifier
 
-__all__ = ["BulkSummary", "EmotionClassifier", "classify_file"]
+__all__ = ["BulkSummary", "EmotionClassifier", "classify_file", "judgement"]

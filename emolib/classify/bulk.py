@@ -21,9 +21,9 @@ from typing import IO, Any
 from emolib.classify.classifier import EmotionClassifier
 from emolib.emotions import EmotionScores
 from emolib.errors import InputError, UsageError
-from emolib.files import storage_errors, write_json, write_text
+from emolib.files import sha256, storage_errors, write_json, write_text
 
-__all__ = ["BulkSummary", "classify_file"]
+__all__ = ["BulkSummary", "classify_file", "judgement"]
 
 #: Lines that are classified at once; within them, texts of like length share a batch.
 _LINES_AT_ONCE = 1024
@@ -50,7 +50,6 @@ def classify_file(
     out: str | Path,
     classifier: EmotionClassifier,
     *,
-    model: str,
     part_rows: int = 10_000,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> BulkSummary:
@@ -58,17 +57,16 @@ def classify_file(
 
     `source` has a text a line, or with the ending .jsonl an object with `text` (and an `id` that is kept); .gz of
     either. Each row out has `line` (from 1), `text`, `label` (null where there is no text), `probabilities` and
-    `abstained`; a line that cannot be read has `error` in their place. `model` names the classifier in job.json.
-    `progress` is called with the number of rows that are done. A job that was stopped goes on with the first part
-    that is missing. UsageError where `out` holds another job or something else, InputError where `source` cannot
-    be read.
+    `abstained`; a line that cannot be read has `error` in their place. `progress` is called with the number of rows
+    that are done. A job that was stopped goes on with the first part that is missing. UsageError where `out` holds
+    the job of another file or another classifier, or something else; InputError where `source` cannot be read.
     """
     source, out = Path(source), Path(out)
     if part_rows < 1:
         raise UsageError(f"a part has at least one row, not {part_rows}")
     if not source.is_file():
         raise InputError(f"{source} is no file; name one with a text a line, or JSON lines (.jsonl), or .gz of either")
-    _claim(out, {"source": source.name, "bytes": source.stat().st_size, "model": model, "part_rows": part_rows})
+    _claim(out, {"source": sha256(source), "model": classifier.identity, "part_rows": part_rows})
     parse = _parse_json if ".jsonl" in source.suffixes else _parse_text
     done = _whole_parts(out)
     progress(done * part_rows)
@@ -135,10 +133,11 @@ def _rows(
         scores = iter(classifier.classify(texts))
         for row in parsed:
             before += 1
-            yield {"line": before, **row, **(_judgement(row["text"], next(scores)) if "text" in row else {})}
+            yield {"line": before, **row, **(judgement(row["text"], next(scores)) if "text" in row else {})}
 
 
-def _judgement(text: str, scores: EmotionScores) -> dict[str, Any]:
+def judgement(text: str, scores: EmotionScores) -> dict[str, Any]:
+    """What a row of output says of `text`; a blank one has no label."""
     label = scores.label if text.strip() else None
     return {"label": label, "probabilities": scores.as_dict(), "abstained": scores.abstained}
 

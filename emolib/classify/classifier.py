@@ -11,8 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
-from emolib.emotions import ABSTAIN_BELOW, EMOTIONS, EmotionScores
+from emolib.emotions import ABSTAIN_BELOW, DEFAULT_EMOTION_MODEL, EMOTIONS, EmotionScores
 from emolib.errors import UsageError
+from emolib.files import sha256
 
 __all__ = ["EmotionClassifier", "LabelScorer", "softmax"]
 
@@ -30,21 +31,32 @@ class LabelScorer(Protocol):
 
 @dataclass(frozen=True)
 class EmotionClassifier:
-    """Classifies texts with a `LabelScorer`; `temperature` divides the scores before they become probabilities."""
+    """Classifies texts with a `LabelScorer`; `temperature` divides the scores before they become probabilities.
+
+    `name` is what was loaded, and `weights` the files that make it what it is.
+    """
 
     scorer: LabelScorer
     temperature: float = 1.0
     abstain_below: float = ABSTAIN_BELOW
+    name: str = ""
+    weights: tuple[Path, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """The name with what decides the answers: the hashes of the weights, temperature and threshold."""
+        hashes = [sha256(path)[:12] for path in self.weights]
+        return " ".join([self.name, *hashes, f"t={self.temperature:g}", f"abstain={self.abstain_below:g}"])
 
     @classmethod
     def load(
-        cls, model: str | Path = "everyday", *, adapter: str | Path | None = None, device: str | None = None
+        cls, model: str | Path = DEFAULT_EMOTION_MODEL, *, adapter: str | Path | None = None, device: str | None = None
     ) -> EmotionClassifier:
         """The classifier that `model` names.
 
         On torch: a run folder, an adapter folder, a ready-made adapter ("everyday" or "carer"; each has its model
-        card in `emolib/adapters`), or a base model. On llama.cpp: a GGUF file,
-        with the LoRA GGUF `adapter` where that is apart, or the URL of a llama-server (its key in EMOLIB_LLAMA_KEY).
+        card in `emolib/adapters`), or a base model. On llama.cpp: a GGUF file, with the LoRA GGUF `adapter` where
+        that is apart, or the URL of a llama-server (its key in EMOLIB_LLAMA_KEY).
         InputError, ModelError, ServiceError or UsageError where it is none of them.
         """
         name = str(model)
@@ -64,20 +76,28 @@ class EmotionClassifier:
         from emolib.emotion_model import load_emotion_model
 
         loaded = load_emotion_model(model, device=device).merged()
-        return cls(TorchScorer.of(loaded), loaded.source.temperature, loaded.source.abstain_below)
+        source = loaded.source
+        weights = (source.adapter / "adapter_model.safetensors",) if source.adapter else ()
+        return cls(TorchScorer.of(loaded), source.temperature, source.abstain_below, str(model), weights)
 
     @classmethod
     def _on_gguf(cls, model: Path, adapter: Path | None) -> EmotionClassifier:
         from emolib.classify.llama_scorer import open_gguf
 
         scorer, notes = open_gguf(model, adapter)
-        return cls(scorer, notes.get("emolib.temperature", 1.0), notes.get("emolib.abstain_below", ABSTAIN_BELOW))
+        return cls(
+            scorer,
+            notes.get("emolib.temperature", 1.0),
+            notes.get("emolib.abstain_below", ABSTAIN_BELOW),
+            model.name,
+            tuple(path for path in (model, adapter) if path),
+        )
 
     @classmethod
     def _on_server(cls, url: str) -> EmotionClassifier:
         from emolib.classify.llama_scorer import open_server
 
-        return cls(open_server(url, os.environ.get("EMOLIB_LLAMA_KEY")))
+        return cls(open_server(url, os.environ.get("EMOLIB_LLAMA_KEY")), name=url)
 
     def classify(self, texts: Sequence[str]) -> list[EmotionScores]:
         """Probabilities for each text, in order. A blank text says nothing: all labels get the same."""

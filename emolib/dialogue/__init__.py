@@ -8,7 +8,7 @@ from emolib.dialogue.history import History
 from emolib.dialogue.policy import VOICES, Voice, choose_voice
 from emolib.dialogue.segment import ClauseSplitter, segment, segment_stream
 from emolib.dialogue.speakable import speakable
-from emolib.dialogue.stages import Stages, choose_emotion_model, default_reply_model, open_stages
+from emolib.dialogue.stages import Stages, default_reply_model, open_stages
 from emolib.dialogue.talk import talk
 from emolib.dialogue.text_chat import TextReply, TextSession
 from emolib.dialogue.trace import Span, Trace
@@ -31,7 +31,6 @@ __all__ = [
     "Trace",
     "Turn",
     "Voice",
-    "choose_emotion_model",
     "choose_voice",
     "default_reply_model",
     "open_stages",

@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from emolib.chat import LlamaReplyModel, OpenAIReplyModel, ReplyModel
-from emolib.emotions import EmotionScores
-from emolib.errors import EmolibError, UsageError
+from emolib.emotions import DEFAULT_EMOTION_MODEL, EmotionScores
+from emolib.errors import UsageError
 
 if TYPE_CHECKING:
     from emolib.speech import AudioClip, SpeechRecognizer
     from emolib.tts import SpeechRequest
 
-__all__ = ["Classifier", "Stages", "Synthesizer", "choose_emotion_model", "default_reply_model", "open_stages"]
-
-_EVERYDAY = Path(__file__).parents[1] / "adapters" / "everyday"
+__all__ = ["Classifier", "Stages", "Synthesizer", "default_reply_model", "open_stages"]
 
 
 class Classifier(Protocol):
@@ -66,27 +64,11 @@ def default_reply_model(url: str | None = None, model: str | None = None) -> Rep
     return LlamaReplyModel()
 
 
-def choose_emotion_model(given: str | Path | None, runs: Path = Path("runs")) -> tuple[str | Path, str]:
-    """What judges the emotion, and in words what that is.
-
-    In this order: what was `given`, the ready-made adapter, the newest whole run under `runs`, and at
-    last the base model as it is, untuned.
-    """
-    if given is not None:
-        return given, str(given)
-    if (_EVERYDAY / "adapter_config.json").is_file():
-        return _EVERYDAY, "the ready-made adapter 'everyday'"
-    newest = _newest_run(runs)
-    if newest is not None:
-        return newest, f"the newest run, {newest}"
-    from emolib.models import DEFAULT_BASE
-
-    return DEFAULT_BASE, f"the base model {DEFAULT_BASE}, not fine-tuned: `emolib train` makes it far better"
-
-
 @contextmanager
 def open_stages(
-    emotion_model: str | Path | None = None, reply_model: ReplyModel | None = None, tts_url: str | None = None
+    emotion_model: str | Path = DEFAULT_EMOTION_MODEL,
+    reply_model: ReplyModel | None = None,
+    tts_url: str | None = None,
 ) -> Iterator[Stages]:
     """The embedded engines, loaded side by side; the speech service runs in a child process while this is open.
 
@@ -94,15 +76,16 @@ def open_stages(
     the event loop that used it. Whatever fails to load, nothing is left running.
     """
     reply_model = reply_model or default_reply_model()
-    chosen, description = choose_emotion_model(emotion_model)
     # The pool is left, and with it every loader finished, before the stack stops what was started.
     with ExitStack() as stack:
         with ThreadPoolExecutor(thread_name_prefix="load") as pool:
             recognizer = pool.submit(_load_recognizer)
             synthesizer = pool.submit(_load_synthesizer, stack, tts_url)
-            classifier = pool.submit(_load_classifier, chosen)
+            classifier = pool.submit(_load_classifier, emotion_model)
             pool.submit(reply_model.start).result()
-            stages = Stages(recognizer.result(), classifier.result(), reply_model, synthesizer.result(), description)
+            stages = Stages(
+                recognizer.result(), classifier.result(), reply_model, synthesizer.result(), str(emotion_model)
+            )
         yield stages
 
 
@@ -123,15 +106,3 @@ def _load_synthesizer(stack: ExitStack, url: str | None) -> Synthesizer:
 
     url = url or stack.enter_context(running_service())
     return stack.enter_context(SpeechSynthesizer(url))
-
-
-def _newest_run(runs: Path) -> Path | None:
-    from emolib.finetune import RunFolder
-
-    configs = [*runs.glob("*/adapter/adapter_config.json"), *runs.glob("*/*/adapter/adapter_config.json")]
-    for config in sorted(configs, key=lambda path: path.stat().st_mtime, reverse=True):
-        try:
-            return RunFolder.open(config.parents[1]).path
-        except EmolibError:
-            continue
-    return None

@@ -15,6 +15,7 @@ from emolib.chat import ReplyModel
 from emolib.dialogue.conversation import Conversation, Exchange
 from emolib.dialogue.stages import Stages, open_stages
 from emolib.dialogue.turn import Turn
+from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import StorageError, UsageError
 from emolib.files import storage_errors
 
@@ -29,14 +30,14 @@ T = TypeVar("T")
 def talk(
     question: str | Path,
     answer: str | Path,
-    emotion_model: str | Path | None = None,
+    emotion_model: str | Path = DEFAULT_EMOTION_MODEL,
     *,
     reply_model: ReplyModel | None = None,
     tts_url: str | None = None,
 ) -> Turn:
     """Answer the recording `question` in a voice that fits its emotion; the sound goes to `answer` (WAV).
 
-    `emotion_model` is a run folder, an adapter or a base model (default: `choose_emotion_model`),
+    `emotion_model` is a run folder, an adapter, a ready-made one or a base model,
     `reply_model` what answers (default: GPT with OPENAI_API_KEY, else the embedded model), `tts_url` a
     speech service that runs already (default: ours, in a child process). InputError where the
     recording cannot be used or holds no speech, StorageError where `answer` cannot be written; an

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emolib.emotions import EMOTIONS
+from emolib.emotions import DEFAULT_EMOTION_MODEL, EMOTIONS
 from emolib.errors import EmolibError, InputError, MissingDependency
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ _MAX_UPLOAD_BYTES = 50_000_000
 class TalkPanel:
     """Upload a recording, press the button, hear the answer; the last line of a cell shows the panel.
 
-    `emotion_model` is what `emolib talk --model` takes: a run folder, an adapter, or None for the default.
+    `emotion_model` is what `emolib talk --model` takes: a run folder, an adapter, or a ready-made one.
     The work runs in a thread of its own, so that other cells can be run meanwhile; `wait()` waits for it.
     """
 
-    def __init__(self, emotion_model: Path | str | None = None) -> None:
+    def __init__(self, emotion_model: Path | str = DEFAULT_EMOTION_MODEL) -> None:
         widgets = _ipywidgets()
         self.emotion_model = emotion_model
         self.turn: Turn | None = None
