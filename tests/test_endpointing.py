@@ -13,6 +13,7 @@ from voices import silence, spoken, white_noise
 from emolib.errors import UsageError
 from emolib.speech.ambient import FRAME, frames
 from emolib.speech.endpointing import Endpointer, EndpointSettings, SpeechEnd, SpeechStart, completeness
+from emolib.speech.turn import SmartTurn
 from emolib.speech.vad import WebRtcDetector, best_detector
 
 RATE = 16_000
@@ -42,9 +43,21 @@ def events(endpointer: Endpointer, samples: np.ndarray) -> list:
     return [*found, last] if last else found
 
 
-def scripted(*runs: tuple[float, float], hint: str | None = None, **options: float) -> list:
+class Melody:
+    """A turn detector that always hears the same, and counts how often it is asked."""
+
+    def __init__(self, probability: float) -> None:
+        self._probability = probability
+        self.asked = 0
+
+    def probability(self, samples: np.ndarray) -> float:
+        self.asked += 1
+        return self._probability
+
+
+def scripted(*runs: tuple[float, float], hint: str | None = None, turn: Melody | None = None, **options: float) -> list:
     detector = Script(*runs)
-    endpointer = Endpointer(detector, EndpointSettings(**options))
+    endpointer = Endpointer(detector, EndpointSettings(**options), turn=turn)
     found = []
     for _ in range(len(detector)):
         event = endpointer.push(np.zeros(FRAME, dtype=np.float32))
@@ -89,11 +102,69 @@ def test_probability_between_the_thresholds_keeps_speech_alive_and_starts_none()
 
 
 @pytest.mark.parametrize(
-    ("hint", "seconds"), [("It is done.", 0.36), (None, 0.6), ("It is the", 1.2), ("It is, um", 1.6)]
+    ("hint", "voice", "seconds"),
+    [
+        (None, None, 0.6),
+        ("It is done.", None, 0.3),
+        ("It is the", None, 1.2),
+        ("It is, um", None, 1.6),
+        (None, 0.9, 0.3),
+        (None, 0.1, 0.9),
+        ("It is done.", 0.9, 0.3),
+        ("It is done.", 0.1, 0.6),
+        ("It is the", 0.9, 1.2),
+        ("It is, um", 0.9, 1.6),
+    ],
 )
-def test_the_wait_depends_on_what_was_said(hint, seconds):
-    _, end = scripted((0.9, 1.2), (0, 3), hint=hint)
+def test_the_wait_depends_on_words_and_voice(hint, voice, seconds):
+    turn = None if voice is None else Melody(voice)
+    _, end = scripted((0.9, 1.2), (0, 3), hint=hint, turn=turn)
     assert (end.known_at - end.end) / RATE == pytest.approx(seconds, abs=0.031)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("And so my", 1.2), ("My friends", 0.3)])
+def test_earlier_words_that_only_open_a_sentence_outweigh_the_voice(text, seconds):
+    endpointer = Endpointer(Script((0.9, 1.2)), turn=Melody(0.9))
+    for number in range(100):
+        end = endpointer.push(np.zeros(FRAME, dtype=np.float32))
+        if number == 20:
+            endpointer.hint(text)
+        if isinstance(end, SpeechEnd):
+            break
+    assert (end.known_at - end.end) / RATE == pytest.approx(seconds, abs=0.031)
+
+
+def test_words_that_were_understood_before_the_last_one_do_not_end_an_utterance():
+    endpointer = Endpointer(Script((0.9, 1.2)))
+    end = None
+    while not isinstance(end, SpeechEnd):
+        end = endpointer.push(np.zeros(FRAME, dtype=np.float32))
+        endpointer.hint("It is done.", position=RATE // 2)
+    assert (end.known_at - end.end) / RATE == pytest.approx(0.6, abs=0.031)
+
+
+def test_a_pause_is_asked_about_twice_at_most_and_a_gap_between_words_never():
+    turn = Melody(0.1)
+    scripted((0.9, 0.6), (0, 0.06), (0.9, 0.6), (0, 3), turn=turn)
+    assert turn.asked == 2
+
+
+def test_the_voice_tells_an_end_from_a_thought_in_the_middle():
+    turn = SmartTurn()
+    whole = spoken()
+    begun = spoken("So what I wanted to say is,").cut(0, int(0.6 * len(spoken("So what I wanted to say is,"))))
+    assert turn.probability(np.concatenate([whole.samples, silence(0.2)])) > 0.8
+    assert turn.probability(np.concatenate([begun.samples, silence(0.2)])) < 0.2
+
+
+def test_a_sentence_ends_sooner_where_its_end_is_heard():
+    samples = np.concatenate([silence(1), spoken().samples, silence(1.5)])
+    plain, heard = (
+        next(event for event in events(Endpointer(best_detector(), turn=turn), samples) if isinstance(event, SpeechEnd))
+        for turn in (None, SmartTurn())
+    )
+    assert heard.end == plain.end
+    assert heard.known_at < plain.known_at - 0.25 * RATE
 
 
 def test_who_has_paused_long_once_may_do_it_again():

@@ -228,7 +228,7 @@ def test_words_after_the_last_pass_are_recognised_at_the_end():
 
 
 def test_partials_come_while_speech_goes_on():
-    stream = PartialTranscripts(Slate(), every_s=0.5)
+    stream = PartialTranscripts(Slate(), first_s=0.5, every_s=0.5)
     for count in range(1, 4):
         stream.push(ones(0.5))
         wait_for(lambda count=count: stream.partial()[1] == 8_000 * count)

@@ -12,6 +12,7 @@ import numpy as np
 from emolib.errors import UsageError
 from emolib.speech.ambient import FRAME
 from emolib.speech.audio import SAMPLE_RATE, AudioClip
+from emolib.speech.turn import TurnDetector, TurnWatch
 from emolib.speech.vad import VoiceDetector
 
 __all__ = ["EndpointSettings", "Endpointer", "SpeechEnd", "SpeechStart", "completeness"]
@@ -20,6 +21,9 @@ Completeness = Literal["complete", "open", "hesitant"]
 
 _FRAME_S = FRAME / SAMPLE_RATE
 _TAIL_S = 0.15
+#: A sentence that has only been opened is held for open so long after what is known of it.
+_OPENING_S = 2.5
+_OPENING_WORDS = 7
 #: A speaker who has paused in an utterance may pause that long again, and a bit longer.
 _PAUSE_FACTOR = 1.25
 
@@ -39,8 +43,10 @@ _OPENERS = {"and", "so", "but", "because", "if", "when", "while", "although", "s
 class EndpointSettings:
     """When speech starts and ends; seconds, and probabilities of the detector.
 
-    The wait after the last speech is `hang_over_s` as long as nothing is known of the words, and
-    `complete_s`, `open_s` or `hesitant_s` once a partial transcript sounds so.
+    How long the silence after the last speech has to be depends on what is known. Words: `open_s` or
+    `hesitant_s` where they sound so, `complete_s` where they sound complete. Voice, where a turn detector
+    listens: `complete_s` where it hears an end, unless the utterance has only opened a sentence so far;
+    `unfinished_s` where it hears none. `hang_over_s` where nothing is known, or the two disagree.
     """
 
     on: float = 0.5
@@ -48,7 +54,8 @@ class EndpointSettings:
     min_speech_s: float = 0.25
     pre_roll_s: float = 0.3
     hang_over_s: float = 0.6
-    complete_s: float = 0.36
+    complete_s: float = 0.3
+    unfinished_s: float = 0.9
     open_s: float = 1.2
     hesitant_s: float = 1.6
     longest_s: float = 30.0
@@ -56,7 +63,7 @@ class EndpointSettings:
     def __post_init__(self) -> None:
         if not 0 < self.off <= self.on < 1:
             raise UsageError(f"endpointing needs 0 < off <= on < 1, not off={self.off} and on={self.on}")
-        if min(self.hang_over_s, self.complete_s, self.open_s, self.hesitant_s) < 2 * _FRAME_S:
+        if min(self.hang_over_s, self.complete_s, self.unfinished_s, self.open_s, self.hesitant_s) < 2 * _FRAME_S:
             raise UsageError("endpointing cannot wait less than 0.06 s after the last speech")
         if self.longest_s <= self.min_speech_s:
             raise UsageError("the longest utterance has to be longer than the shortest speech")
@@ -86,11 +93,17 @@ class SpeechEnd:
 
 
 class Endpointer:
-    """Frames in, utterances out. Positions count samples from the first frame pushed."""
+    """Frames in, utterances out. Positions count samples from the first frame pushed.
 
-    def __init__(self, detector: VoiceDetector, settings: EndpointSettings | None = None) -> None:
+    `turn`, where given, hears in the voice whether a pause is an end.
+    """
+
+    def __init__(
+        self, detector: VoiceDetector, settings: EndpointSettings | None = None, *, turn: TurnDetector | None = None
+    ) -> None:
         self.settings = settings or EndpointSettings()
         self._detector = detector
+        self._turn = TurnWatch(turn) if turn else None
         self._position = 0
         self._history: deque[np.ndarray] = deque(maxlen=round(self.settings.pre_roll_s / _FRAME_S) + 1)
         self._clear()
@@ -101,8 +114,13 @@ class Endpointer:
         self._start = self._last_speech = -1
         self._voiced = 0
         self._longest_pause = 0.0
-        self._hint: Completeness | None = None
+        self._words: Completeness | None = None
+        self._words_up_to = -1
+        self._voice_ended: bool | None = None
+        self._opening_until = -1
         self.speaking = False
+        if self._turn:
+            self._turn.resume()
 
     @property
     def position(self) -> int:
@@ -122,9 +140,7 @@ class Endpointer:
     @property
     def wait_s(self) -> float:
         """How long the present silence has to last to end the utterance."""
-        settings = self.settings
-        waits = {None: settings.hang_over_s, "complete": settings.complete_s, "open": settings.open_s}
-        return max(waits.get(self._hint, settings.hesitant_s), _PAUSE_FACTOR * self._longest_pause)
+        return max(self._expected_wait(), _PAUSE_FACTOR * self._longest_pause)
 
     def push(self, frame: np.ndarray) -> SpeechStart | SpeechEnd | None:
         """Take the next frame, float32 of shape (480,)."""
@@ -136,12 +152,20 @@ class Endpointer:
             self._frames.append(frame)
             if probability >= self.settings.off:
                 self._note_speech()
+            elif self._turn and self.speaking:
+                self._voice_ended = self._turn.verdict(self.silence_s, lambda: self.clip().samples)
         return self._event()
 
-    def hint(self, text: str) -> None:
-        """Say what the present utterance sounds like so far; holds until speech goes on."""
-        if self.speaking:
-            self._hint = completeness(text)
+    def hint(self, text: str, position: int | None = None) -> None:
+        """Say what was understood of the present utterance up to sample `position`, by default all of it.
+
+        What is said of its end holds until speech goes on.
+        """
+        if not self.speaking:
+            return
+        position = self._position if position is None else position
+        self._opening_until = position + round(_OPENING_S * SAMPLE_RATE) if _only_opens(text) else -1
+        self._words, self._words_up_to = completeness(text), position
 
     def clip(self) -> AudioClip:
         """The present utterance so far, with its pre-roll; empty outside of one."""
@@ -166,11 +190,29 @@ class Endpointer:
     def _note_speech(self) -> None:
         pause = (self._position - FRAME - self._last_speech) / SAMPLE_RATE
         if pause > 0:
-            # Short gaps belong to words; a hint was about what had been said before this.
+            # Short gaps belong to words; the voice was judged before this.
             self._longest_pause = max(self._longest_pause, pause if pause > 0.3 else 0.0)
-            self._hint = None
+            self._voice_ended = None
+            if self._turn:
+                self._turn.resume()
         self._last_speech = self._position
         self._voiced += FRAME
+
+    def _expected_wait(self) -> float:
+        settings = self.settings
+        # What was understood before the last word says nothing about whether that word was the last.
+        words = self._words if self._words_up_to >= self._last_speech else None
+        if words == "hesitant":
+            return settings.hesitant_s
+        if words == "open":
+            return settings.open_s
+        if words == "complete":
+            return settings.hang_over_s if self._voice_ended is False else settings.complete_s
+        if self._voice_ended is None:
+            return settings.hang_over_s
+        if not self._voice_ended:
+            return settings.unfinished_s
+        return settings.open_s if self._last_speech <= self._opening_until else settings.complete_s
 
     def _event(self) -> SpeechStart | SpeechEnd | None:
         if self._start < 0:
@@ -215,7 +257,10 @@ def completeness(text: str) -> Completeness:
         return "hesitant"
     if words[-1] in _UNFINISHED or not stripped.endswith((".", "!", "?")):
         return "open"
-    # "And so, my fellow …", "When the rain stopped." – an opening, not yet a sentence.
-    if words[0] in _OPENERS and len(words) < 7 and not stripped.endswith("?"):
-        return "open"
-    return "complete"
+    return "open" if _only_opens(text) and not stripped.endswith("?") else "complete"
+
+
+def _only_opens(text: str) -> bool:
+    """Whether a sentence has only been opened: "And so, my friends", "When the rain stopped"."""
+    words = re.findall(r"[a-z']+", text.lower())
+    return bool(words) and words[0] in _OPENERS and len(words) < _OPENING_WORDS

@@ -118,9 +118,8 @@ class _Session:
         if covered > self._seen:
             self._seen = covered
             yield Partial(text, self._first + covered)
-        # What was understood before the last word says nothing about whether that word was the last.
-        if text and self._first + covered >= self._endpointer.last_speech:
-            self._endpointer.hint(text)
+        if text:
+            self._endpointer.hint(text, self._first + covered)
 
     def _end(self, event: SpeechEnd) -> Iterator[SpeechEnd | Heard]:
         yield event

@@ -14,6 +14,7 @@ from emolib.speech.ambient import FRAME, Ambience, calibrate, level_dbfs
 from emolib.speech.audio import SAMPLE_RATE, AudioClip, write_wav
 from emolib.speech.endpointing import Endpointer, SpeechEnd, SpeechStart
 from emolib.speech.sources import AudioSource, FileSource, PyAudioSource, SoundDeviceSource
+from emolib.speech.turn import best_turn_detector
 from emolib.speech.vad import best_detector
 
 __all__ = ["meter", "monitor", "open_source"]
@@ -56,7 +57,7 @@ def monitor(
     ambience = _measure(frames, out, calibration_s)
     limit = None if seconds is None else max(0, round((seconds - calibration_s) * SAMPLE_RATE / FRAME))
     detector = best_detector(ambience)
-    endpointer = Endpointer(detector)
+    endpointer = Endpointer(detector, turn=best_turn_detector())
     every = round(SAMPLE_RATE / FRAME / _LINES_PER_SECOND)
     for number, frame in enumerate(islice(frames, limit)):
         _tell(endpointer.push(frame), out, calibration_s, save_to)

@@ -15,15 +15,17 @@ __all__ = ["PartialTranscripts"]
 
 
 class PartialTranscripts:
-    """A `RecognitionStream` that transcribes what has been said so far, every `every_s` seconds.
+    """A `RecognitionStream` that transcribes what has been said so far, again and again.
 
-    Each pass covers the utterance from its start, so the one that began after the last word is the
-    final transcript: `finish` then has nothing left to do.
+    The first pass starts after `first_s`, each further one after another `every_s` seconds. Each covers the
+    utterance from its start, so the one that began after the last word is the final transcript: `finish`
+    then has nothing left to do.
     """
 
-    def __init__(self, recognizer: SpeechRecognizer, *, every_s: float = 2.0) -> None:
+    def __init__(self, recognizer: SpeechRecognizer, *, first_s: float = 1.0, every_s: float = 2.0) -> None:
         self._recognizer = recognizer
-        self._every = self._next = round(every_s * SAMPLE_RATE)
+        self._next = round(first_s * SAMPLE_RATE)
+        self._every = round(every_s * SAMPLE_RATE)
         self._pieces: list[np.ndarray] = []
         self._count = 0
         self._transcript: Transcript | None = None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
+import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +26,24 @@ _LEAST_SAMPLES = SAMPLE_RATE // 10
 _NO_SPEECH = 0.6
 _UNSURE = -1.0
 _LOOPED = 2.4
-_WINDOW_S = 30
 #: A second try, not Whisper's five: where that fails too there is noise, and each costs a second.
 _TEMPERATURES = (0.0, 0.4)
-#: Whisper pads every clip to 30 s. With this much after the speech it hears the same and is faster;
-#: with less it repeats itself.
+#: Whisper pads every clip to 30 s. With this much after the speech it hears the same and is three times as
+#: fast; with less it repeats itself.
 _PADDING_S = 10
+_LONGEST_SHORT_S = 20
+#: Nobody speaks that many tokens a second: what goes on longer repeats itself.
+_TOKENS_PER_SECOND = 8
 
 
 class WhisperRecognizer:
     """Speech to text with Whisper.
 
     `model` is a folder or a hub name of a CTranslate2 Whisper (default: the embedded tiny.en),
-    `threads` the number of CPU threads it may use, `beam_size` 1 is greedy, and `language` is None to
-    detect it (English models know English only). Safe to call from several threads; one works at a time.
+    `threads` the number of CPU threads it may use (default: one less than there are cores, because the
+    detectors work meanwhile), `beam_size` 1 is greedy, and `language` is None to detect it (English models
+    know English only). Clips up to 20 s become one segment, unless `word_times` asks for the words' times.
+    Safe to call from several threads; one works at a time.
     """
 
     def __init__(
@@ -44,13 +51,14 @@ class WhisperRecognizer:
         model: str | Path | None = None,
         *,
         device: str = "cpu",
-        threads: int = 2,
-        beam_size: int = 5,
+        threads: int | None = None,
+        beam_size: int = 1,
         language: str | None = "en",
         word_times: bool = False,
     ) -> None:
-        self._model = _load(str(model or whisper_dir()), device, threads)
+        self._model = _load(str(model or whisper_dir()), device, threads or max(1, (os.cpu_count() or 2) - 1))
         self._lock = threading.Lock()
+        self._short = _ShortClips(self._model, language, beam_size) if language and not word_times else None
         self._options = {
             "language": language,
             "beam_size": beam_size,
@@ -58,6 +66,7 @@ class WhisperRecognizer:
             "condition_on_previous_text": False,
             "no_speech_threshold": _NO_SPEECH,
             "log_prob_threshold": _UNSURE,
+            "temperature": _TEMPERATURES,
         }
 
     def transcribe(self, clip: AudioClip) -> Transcript:
@@ -77,18 +86,61 @@ class WhisperRecognizer:
         return PartialTranscripts(self)
 
     def _recognise(self, sound: AudioClip) -> tuple[list[Any], str]:
-        window = math.ceil(sound.seconds) + _PADDING_S
-        if window < _WINDOW_S:
-            segments, language = self._run(sound.samples, window, temperature=0.0)
-            if segments and not any(_is_doubtful(segment) for segment in segments):
-                return segments, language
-        return self._run(sound.samples, _WINDOW_S, temperature=_TEMPERATURES)
-
-    def _run(self, samples: np.ndarray, window_s: int, temperature: float | tuple[float, ...]) -> tuple[list[Any], str]:
-        segments, info = self._model.transcribe(
-            samples, chunk_length=window_s, temperature=temperature, **self._options
-        )
+        if self._short and sound.seconds <= _LONGEST_SHORT_S:
+            segment = self._short.recognise(sound)
+            if segment:
+                return [segment], self._short.language
+        segments, info = self._model.transcribe(sound.samples, **self._options)
         return [segment for segment in segments if _is_spoken(segment)], info.language
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """A whole clip, in the fields of faster-whisper's segments."""
+
+    text: str
+    start: float
+    end: float
+    avg_logprob: float
+    words: None = None
+
+
+class _ShortClips:
+    """One pass over a window no longer than it has to be: faster-whisper itself always encodes 30 s."""
+
+    def __init__(self, model: Any, language: str, beam_size: int) -> None:
+        from faster_whisper.tokenizer import Tokenizer
+
+        multilingual = model.model.is_multilingual
+        self._model = model
+        self._tokenizer = Tokenizer(model.hf_tokenizer, multilingual, task="transcribe", language=language)
+        self._prompt = [*self._tokenizer.sot_sequence, self._tokenizer.no_timestamps]
+        self._beam_size = beam_size
+        self.language = self._tokenizer.language_code
+
+    def recognise(self, sound: AudioClip) -> _Segment | None:
+        """The clip as one segment; None where the words are doubtful and want faster-whisper's second look."""
+        result = self._model.model.generate(
+            self._model.encode(self._features(sound)),
+            [self._prompt],
+            beam_size=self._beam_size,
+            max_length=len(self._prompt) + math.ceil(_TOKENS_PER_SECOND * (sound.seconds + 1)),
+            return_scores=True,
+            return_no_speech_prob=True,
+        )[0]
+        tokens = result.sequences_ids[0]
+        if not tokens or len(tokens) >= _TOKENS_PER_SECOND * (sound.seconds + 1):
+            return None
+        likelihood = result.scores[0] * len(tokens) / (len(tokens) + 1)
+        text = self._tokenizer.decode(tokens)
+        if likelihood < _UNSURE or result.no_speech_prob > _NO_SPEECH or _repetition(text) > _LOOPED:
+            return None
+        return _Segment(text, 0.0, sound.seconds, likelihood)
+
+    def _features(self, sound: AudioClip) -> np.ndarray:
+        """Log-mel features of shape (mels, frames), silence after them, an even number of frames."""
+        found = self._model.feature_extractor(sound.samples, padding=_PADDING_S * SAMPLE_RATE)
+        return found[:, : found.shape[1] // 2 * 2]
 
 
 def _load(model: str, device: str, threads: int) -> Any:
@@ -119,8 +171,9 @@ def _is_spoken(segment: Any) -> bool:
     return not (segment.no_speech_prob > _NO_SPEECH and segment.avg_logprob < _UNSURE)
 
 
-def _is_doubtful(segment: Any) -> bool:
-    return segment.compression_ratio > _LOOPED or segment.avg_logprob < _UNSURE
+def _repetition(text: str) -> float:
+    data = text.encode()
+    return len(data) / len(zlib.compress(data))
 
 
 def _confidence(segments: Sequence[Any]) -> float:
