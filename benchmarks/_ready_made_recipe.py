@@ -1,11 +1,14 @@
 """How the two ready-made adapters are made, from their corpora to the files that ship.
 
     python -m benchmarks._ready_made_recipe train carer|everyday [--out build/ready-made]
+    python -m benchmarks._ready_made_recipe finish everyday [--out build/ready-made]
     python -m benchmarks._ready_made_recipe install [--out build/ready-made] [--json FILE]
 
-`train` builds the corpus and trains with the package's own `train`; stopped, it goes on where it was. `install` fits
-what an adapter saves beside its weights (temperature, and the confidence under which a text counts as neutral), writes
-float16 adapters to emolib/adapters, judges them with `benchmarks.ready_made`, and writes their model cards.
+`train` builds the corpus and trains with the package's own `train`; stopped, it goes on where it was. `finish` starts
+from the trained `everyday` and goes twice over our own sentences, with comments among them so that none of what they
+taught is lost. `install` fits what an adapter saves beside its weights (temperature, and the confidence under which a
+text counts as neutral), writes float16 adapters to emolib/adapters, judges them with `benchmarks.ready_made`, and
+writes their model cards.
 
 carer:     CARER's 16,000 training rows after our cleaning, without those that a linear model finds mislabelled.
 everyday:  GoEmotions' training comments whose labels fall into one group of `emolib.emotions.GOEMOTIONS`, and our
@@ -53,6 +56,9 @@ _SUSPICIOUS = 0.1
 _AT_MOST = {"joy": 2400, "anger": 2200, NEUTRAL: 3000}
 #: Comments of GoEmotions' training file that are held back for the temperature and the neutral threshold.
 _HELD_BACK = 1500
+#: Comments of each group that are repeated when `everyday` is finished on our own sentences.
+_REPEATED = {**dict.fromkeys(EMOTIONS, 250), NEUTRAL: 600}
+FINISH_SETTINGS = SETTINGS.replace(learning_rate=5e-4, warmup_steps=10, epochs=1.0)
 _SEED = 3407
 
 
@@ -78,12 +84,33 @@ def everyday_corpus() -> tuple[Corpus, list[tuple[str, str]]]:
         taken[group] += 1
         if taken[group] <= _AT_MOST.get(group, len(comments)):
             rows.append((text, group))
-    ours = sample_corpus("train")
-    rows += zip(ours.texts, ours.labels, strict=True)
+    rows += _our_rows()
     shuffle.shuffle(rows)
+    return _soft_corpus("everyday", rows), held_back
+
+
+def finishing_corpus() -> Corpus:
+    """Our own sentences twice, and a few comments of each group that `everyday` has seen before."""
+    shuffle = random.Random(_SEED + 1)
+    comments = goemotions("train")
+    random.Random(_SEED).shuffle(comments)
+    seen = comments[_HELD_BACK:]
+    repeated = [row for group, count in _REPEATED.items() for row in [row for row in seen if row[1] == group][:count]]
+    rows = 2 * _our_rows() + repeated
+    shuffle.shuffle(rows)
+    return _soft_corpus("everyday, finished", rows)
+
+
+def _our_rows() -> list[tuple[str, str]]:
+    ours = sample_corpus("train")
+    return list(zip(ours.texts, ours.labels, strict=True))
+
+
+def _soft_corpus(name: str, rows: list[tuple[str, str]]) -> Corpus:
+    """A corpus in which a neutral text has all six labels alike."""
     soft = [dict.fromkeys(EMOTIONS, 1 / 6) if group == NEUTRAL else {group: 1.0} for _, group in rows]
     labels = [EMOTIONS[0] if group == NEUTRAL else group for _, group in rows]
-    return Corpus("everyday", [text for text, _ in rows], labels, soft), held_back
+    return Corpus(name, [text for text, _ in rows], labels, soft)
 
 
 def train_adapter(name: str, out: Path) -> None:
@@ -95,10 +122,21 @@ def train_adapter(name: str, out: Path) -> None:
         held_out = load_split(validation, "validation")
     else:
         corpus, held_back = everyday_corpus()
-        emotional = [row for row in held_back if row[1] != NEUTRAL]
-        held_out = Corpus("held back", *map(list, zip(*emotional, strict=True)))
+        held_out = _emotional(held_back)
     print(f"{name}: {len(corpus):,} rows", dict(Counter(corpus.labels)), file=sys.stderr)
     train(_training_data(corpus, held_out, SETTINGS.eval_examples), out / name, SETTINGS)
+
+
+def finish_everyday(out: Path) -> None:
+    """Train `out`/`everyday` further on our own sentences, into the run folder `out`/`everyday-finished`."""
+    settings = FINISH_SETTINGS.replace(start_from=str(out / "everyday"))
+    held_out = _emotional(everyday_corpus()[1])
+    train(_training_data(finishing_corpus(), held_out, settings.eval_examples), out / "everyday-finished", settings)
+
+
+def _emotional(rows: list[tuple[str, str]]) -> Corpus:
+    emotional = [row for row in rows if row[1] != NEUTRAL]
+    return Corpus("held back", *map(list, zip(*emotional, strict=True)))
 
 
 def _training_data(corpus: Corpus, held_out: Corpus, examples: int) -> TrainingData:
@@ -242,17 +280,20 @@ is over the six labels and neutral, which an adapter answers by abstaining below
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in ("train", "install"):
+    for command, names in (("train", NAMES), ("finish", ("everyday",)), ("install", ())):
         added = commands.add_parser(command)
         added.add_argument("--out", type=Path, default=ROOT / "build" / "ready-made")
-        if command == "train":
-            added.add_argument("name", choices=NAMES)
+        if names:
+            added.add_argument("name", choices=names)
         else:
             added.add_argument("--json", type=Path, help="write the result to this file")
     options = parser.parse_args()
     require_data()
     if options.command == "train":
         train_adapter(options.name, options.out)
+        return
+    if options.command == "finish":
+        finish_everyday(options.out)
         return
     report = Report("ready_made", ["emolib", "torch", "transformers", "peft", "scikit-learn"])
     install(report, options.out)

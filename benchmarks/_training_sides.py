@@ -14,6 +14,8 @@ from emolib.finetune import TrainSettings, preset, train
 from emolib.finetune.trainer import TrainingData
 
 BASE = "smollm2-135m"
+#: Steps of TRL before its clock starts, and steps that are timed, by batch size.
+WARM_UP, TIMED = 2, {8: 16, 32: 5}
 
 
 def rows(path: Path, count: int) -> tuple[list[str], list[str]]:
@@ -24,24 +26,27 @@ def rows(path: Path, count: int) -> tuple[list[str], list[str]]:
 
 
 def settings(batch: int, steps: int, dtype: str = "float32") -> TrainSettings:
-    """The same for both sides."""
+    """The same for both sides, but for the number of steps."""
     return preset(
-        "cpu", dtype=dtype, batch_size=batch, max_steps=2 * steps, warmup_steps=0, eval_steps=0, eval_examples=0,
+        "cpu", dtype=dtype, batch_size=batch, max_steps=steps, warmup_steps=0, eval_steps=0, eval_examples=0,
         checkpoint_steps=10_000, tracking="off",
     )  # fmt: skip
 
 
-def prefix_side(folder: Path, data: Path, batch: int, steps: int, dtype: str) -> float:
-    texts, labels = rows(data, steps * batch)
+def prefix_side(folder: Path, data: Path, batch: int, count: int, dtype: str) -> float:
+    """Two passes over `count` rows, the second timed: batches of short and of long texts come in their proportion."""
+    texts, labels = rows(data, count)
     corpus = Corpus("carer", texts, labels)
     given = TrainingData(corpus.name, corpus.sha256, texts, labels, None, [], [])
-    run = train(given, folder / f"prefix-{batch}-{dtype}", settings(batch, steps, dtype), resume=False)
+    steps = count // batch
+    run = train(given, folder / f"prefix-{batch}-{dtype}", settings(batch, 2 * steps, dtype), resume=False)
     assert run.config["engine"] == "prefix", run.config
     ends = [line["seconds"] for line in run.log if "loss" in line]
     return (ends[-1] - ends[steps - 1]) / steps
 
 
-def trl_side(folder: Path, data: Path, batch: int, steps: int) -> float:
+def trl_side(folder: Path, data: Path, batch: int, count: int) -> float:
+    """Random batches of the same rows, which are all alike: a few of them after a warm-up are timed."""
     from transformers import TrainerCallback
 
     ends: list[float] = []
@@ -50,13 +55,13 @@ def trl_side(folder: Path, data: Path, batch: int, steps: int) -> float:
         def on_step_end(self, *_: Any, **__: Any) -> None:
             ends.append(time.perf_counter())
 
-    trainer = sft_trainer(folder, data, batch, steps)
+    trainer = sft_trainer(folder, data, batch, count, WARM_UP + TIMED[batch])
     trainer.add_callback(Clock())
     trainer.train()
-    return (ends[-1] - ends[steps - 1]) / steps
+    return (ends[-1] - ends[WARM_UP - 1]) / TIMED[batch]
 
 
-def sft_trainer(folder: Path, data: Path, batch: int, steps: int) -> Any:
+def sft_trainer(folder: Path, data: Path, batch: int, count: int, steps: int) -> Any:
     """TRL's trainer over prompts and completions."""
     import torch
     from datasets import Dataset
@@ -71,12 +76,12 @@ def sft_trainer(folder: Path, data: Path, batch: int, steps: int) -> Any:
     model, tokenizer = load_base(BASE, dtype=torch.float32)
     end = tokenizer.convert_ids_to_tokens(end_token_id(model, tokenizer))
     prompt = get_prompt(chosen.prompt)
-    texts, labels = rows(data, steps * batch)
+    texts, labels = rows(data, count)
     prompts = [prompt.render(text.strip()) for text in texts]
     config = SFTConfig(
         output_dir=str(folder / f"trl-{batch}"),
         per_device_train_batch_size=batch,
-        max_steps=2 * steps,
+        max_steps=steps,
         learning_rate=chosen.learning_rate,
         warmup_steps=0,
         weight_decay=chosen.weight_decay,
@@ -108,7 +113,7 @@ def gradient_errors(folder: Path, data: Path, batch: int) -> list[float]:
     from emolib.finetune.objective import PromptLoss
     from emolib.prompts import get_prompt
 
-    trainer = sft_trainer(folder, data, batch, 1)
+    trainer = sft_trainer(folder, data, batch, batch, 1)
     model = trainer.model
     with torch.no_grad():  # a fresh adapter's second matrices are 0, and so would be half of the gradient
         for name, parameter in model.named_parameters():
@@ -136,16 +141,16 @@ def gradient_errors(folder: Path, data: Path, batch: int) -> list[float]:
     return [float((mine - other).norm() / other.norm()), abs(my_loss - other_loss) / abs(other_loss)]
 
 
-def main(side: str, folder: Path, data: Path, batch: int, steps: int) -> None:
+def main(side: str, folder: Path, data: Path, batch: int, count: int) -> None:
     output = sys.stdout
     sys.stdout = sys.stderr  # both trainers print their log lines
     if side == "gradient":
         found = gradient_errors(folder, data, batch)
     else:
         if side == "trl":
-            seconds = trl_side(folder, data, batch, steps)
+            seconds = trl_side(folder, data, batch, count)
         else:
-            seconds = prefix_side(folder, data, batch, steps, "bfloat16" if side == "bfloat16" else "float32")
+            seconds = prefix_side(folder, data, batch, count, "bfloat16" if side == "bfloat16" else "float32")
         found = [seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]
     print(*found, file=output)
 
