@@ -212,13 +212,14 @@ def _plan(options: argparse.Namespace) -> int:
 def _add_plot(commands: Any) -> None:
     parser = _command(commands, "plot", _plot, "Draw the curves of a run.")
     parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("others", type=Path, nargs="*", help="runs whose curves stand beside the first one's")
     parser.add_argument("--out", type=Path, default=Path("figures"), help="folder for the figures")
 
 
 def _plot(options: argparse.Namespace) -> int:
     from emolib.plots import plot_run
 
-    for path in plot_run(options.run, options.out):
+    for path in plot_run(options.run, options.out, *options.others):
         print(path)
     return 0
 
@@ -229,7 +230,10 @@ def _plot(options: argparse.Namespace) -> int:
 def _add_evaluate(commands: Any) -> None:
     parser = _command(commands, "evaluate", _evaluate, "Judge a run by strict exact match, beside its base model.")
     parser.add_argument("run", type=Path, help="a run folder")
-    parser.add_argument("--data", required=True, help="a corpus file, or a folder made by `emolib clean`")
+    parser.add_argument("--data", help="a corpus file, or a folder made by `emolib clean`")
+    parser.add_argument(
+        "--dialogue", action="store_true", help="how well it still holds a conversation, merged and switched off"
+    )
     parser.add_argument("--calibrate-on", help="corpus to fit the temperature on (default: the folder's validation)")
     parser.add_argument("--floor-on", help="corpus to train a linear model on, to stand beside the others")
     parser.add_argument("--against", type=Path, help="another run, judged on the same data, to compare with")
@@ -237,17 +241,24 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from emolib.evaluate import compare_runs, evaluate_run
+    from emolib.evaluate import compare_runs, evaluate_run, measure_continuity
 
-    metrics = evaluate_run(options.run, options.data, calibrate_on=options.calibrate_on, floor_on=options.floor_on)
-    comparison = compare_runs(options.run, options.against) if options.against else None
+    if not options.data and not options.dialogue:
+        raise UsageError("say what to judge: --data CORPUS, --dialogue, or both")
+    found: dict[str, Any] = {}
+    if options.data:
+        found["metrics"] = evaluate_run(
+            options.run, options.data, calibrate_on=options.calibrate_on, floor_on=options.floor_on
+        )
+    if options.against:
+        found["against"] = compare_runs(options.run, options.against)
+    if options.dialogue:
+        found["dialogue"] = measure_continuity(options.run)
     if options.json:
-        against = {"against": comparison.as_dict()} if comparison else {}
-        _print_json({**metrics.as_dict(), **against})
+        parts = {name: part.as_dict() for name, part in found.items()}
+        _print_json({**parts.pop("metrics", {}), **parts})
     else:
-        print(metrics.table())
-        if comparison:
-            print("\n" + comparison.table())
+        print("\n\n".join(part.table() for part in found.values()))
     return 0
 
 

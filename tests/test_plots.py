@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from emolib.emotions import EMOTIONS
 from emolib.errors import EmolibError, InputError
-from emolib.plots import confusion_matrix, cross_entropy_loss, gradient_norm, plot_run, training_loss
+from emolib.plots import (
+    confusion_matrix,
+    cross_entropy_loss,
+    forgetting,
+    gradient_norm,
+    plot_run,
+    reliability,
+    training_loss,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -65,6 +74,41 @@ def test_a_confusion_matrix_counts_format_errors_in_a_column_of_their_own() -> N
     chart = confusion_matrix({"n": 36, "confusion": confusion})
     assert chart.columns == ("true", *EMOTIONS, "format error")
     assert chart.points[0] == ("sadness", 5, 0, 0, 0, 0, 0, 1)
+
+
+def test_two_runs_stand_side_by_side_and_each_point_names_its_run(run: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(run, tmp_path / "other")
+    chart = training_loss(run, other)
+    assert len(chart.figure.axes) == 2
+    assert chart.columns == ("run", "step", "loss")
+    assert {point[0] for point in chart.points} == {"run", "other"}
+    assert len(chart.points) == 40
+
+
+def test_reliability_shows_the_bins_and_what_abstaining_gains() -> None:
+    bins = [{"low": 0.4, "high": 0.5, "count": 7, "confidence": 0.45, "accuracy": 0.4}]
+    abstention = [
+        {"threshold": 0.0, "coverage": 1.0, "accuracy": 0.4},
+        {"threshold": 0.9, "coverage": 0.0, "accuracy": None},
+    ]
+    calibration = {"ece": 0.05, "bins": bins, "abstention": abstention}
+    chart = reliability({"n": 7, "constrained": {"calibration": calibration}})
+    assert chart.points == ((0.4, 0.5, 7, 0.45, 0.4),)
+    assert list(chart.figure.axes[1].lines[0].get_xdata()) == [0.0], "no accuracy is drawn where nothing is answered"
+    with pytest.raises(InputError, match="no label scores"):
+        reliability({"n": 7, "constrained": None})
+
+
+def test_forgetting_begins_with_the_base_model_and_goes_by_steps() -> None:
+    def measured(steps: int, perplexity: float) -> dict:
+        figures = {"perplexity": 10.0, "format_lock": 0.0}
+        merged = {"perplexity": perplexity, "format_lock": 0.5}
+        return {"steps": steps, "scores": {"base": figures, "merged": merged, "switched off": figures}}
+
+    chart = forgetting([measured(400, 30.0), measured(60, 20.0)])
+    assert [point[:2] for point in chart.points] == [(0, 10.0), (60, 20.0), (400, 30.0)]
+    with pytest.raises(InputError, match="--dialogue"):
+        forgetting([])
 
 
 def test_a_run_without_a_single_step_says_so(run: Path) -> None:

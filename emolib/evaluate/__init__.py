@@ -1,4 +1,4 @@
-"""Judging a fine-tuned model beside its base: strict exact match, calibration, significance.
+"""Judging a fine-tuned model beside its base: strict exact match, calibration, significance, and dialogue.
 
 The names below are loaded when they are first used; importing this package costs no torch.
 """
@@ -15,5 +15,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "compare_runs": "emolib.evaluate.compare",
         "evaluate_run": "emolib.evaluate.run",
         "linear_floor": "emolib.evaluate.floor",
+        "measure_continuity": "emolib.evaluate.continuity",
     },
 )

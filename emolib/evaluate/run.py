@@ -21,6 +21,7 @@ from emolib.evaluate.model_scores import ModelScores
 from emolib.evaluate.tables import metrics_table
 from emolib.files import write_json, write_text
 from emolib.finetune.run_folder import RunFolder
+from emolib.plots import confusion_matrix, reliability
 
 if TYPE_CHECKING:
     from emolib.data import Corpus
@@ -91,8 +92,8 @@ def evaluate_run(
 ) -> Metrics:
     """Judge the run folder `run` on `data`: a corpus file, a cleaned folder (its test split) or a `Corpus`.
 
-    Writes metrics.json, metrics.md and predictions.json into the run folder. `calibrate_on` is a corpus that the
-    temperature is fitted on first; a cleaned folder's validation split serves without being named. `floor_on`
+    Writes metrics.json, metrics.md, predictions.json and figures into the run folder. `calibrate_on` is a corpus that
+    the temperature is fitted on first; a cleaned folder's validation split serves without being named. `floor_on`
     is the corpus that a linear model is trained on for comparison. An interruption keeps the rows that were
     judged, marks the files as partial, and goes on as KeyboardInterrupt.
     """
@@ -111,6 +112,8 @@ def evaluate_run(
     write_json(folder.metrics_path, metrics.as_dict())
     write_text(folder.metrics_path.with_suffix(".md"), metrics.table() + "\n")
     _write_predictions(folder.path / "predictions.json", metrics)
+    for chart in (confusion_matrix(metrics.as_dict()), reliability(metrics.as_dict())):
+        chart.save(folder.figures)
     if metrics.partial:
         raise KeyboardInterrupt
     return metrics

@@ -5,7 +5,7 @@ RUN/log.jsonl      a line a step: step, loss, grad_norm, learning_rate, seconds;
                    step, eval_loss, eval_accuracy
 RUN/adapter/       PEFT's adapter_config.json and adapter_model.safetensors
 RUN/checkpoints/   what a stopped run continues from
-RUN/metrics.json   written by the evaluation
+RUN/metrics.json   written by the evaluation, with its figures in RUN/figures/
 """
 
 from __future__ import annotations
@@ -72,6 +72,11 @@ class RunFolder:
     def metrics_path(self) -> Path:
         """`metrics.json`, written by the evaluation."""
         return self.path / "metrics.json"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of the figures that the evaluation draws."""
+        return self.path / "figures"
 
     @property
     def has_adapter(self) -> bool:

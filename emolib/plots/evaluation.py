@@ -1,0 +1,88 @@
+"""What evaluations found: confusion, reliability, and what fine-tuning made a chat model forget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from emolib.emotions import EMOTIONS
+from emolib.errors import InputError
+from emolib.plots.chart import BLUE, GREY, ORANGE, Chart, panels
+
+__all__ = ["confusion_matrix", "forgetting", "reliability"]
+
+
+def confusion_matrix(metrics: Mapping[str, Any]) -> Chart:
+    """How often each true emotion (row) was answered with each label (column), as counts and shares of the row."""
+    confusion = metrics["confusion"]
+    rows = [label for label in EMOTIONS if label in confusion]
+    columns = list(dict.fromkeys([*rows, *(name for row in rows for name in confusion[row])]))
+    counts = [[int(confusion[row].get(column, 0)) for column in columns] for row in rows]
+    figure, (axes,) = panels([f"Confusion on {metrics['n']:,} texts"], "answer", "true emotion", grid=False)
+    shares = [[count / (sum(row) or 1) for count in row] for row in counts]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for y, row in enumerate(counts):
+        for x, count in enumerate(row):
+            colour = "white" if shares[y][x] > 0.55 else "black"
+            axes.text(x, y, f"{count}", ha="center", va="center", color=colour, fontsize=9)
+    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
+    axes.set_yticks(range(len(rows)), rows)
+    points = tuple((true, *row) for true, row in zip(rows, counts, strict=True))
+    return Chart("confusion_matrix", figure, ("true", *columns), points)
+
+
+def reliability(metrics: Mapping[str, Any]) -> Chart:
+    """Accuracy against confidence in equal-width bins, and beside it the accuracy of what is not abstained on.
+
+    `metrics` are those of `evaluate_run`. InputError where they were made without label scores.
+    """
+    if not metrics.get("constrained"):
+        raise InputError("these metrics have no label scores: there is no confidence to draw")
+    calibration = metrics["constrained"]["calibration"]
+    title = f"Reliability on {metrics['n']:,} texts (ECE {100 * calibration['ece']:.1f} %)"
+    figure, (left, right) = panels([title, "Accuracy when the unsure are left out"], "confidence", "share right")
+    left.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="as sure as right")
+    middles = [(entry["low"] + entry["high"]) / 2 for entry in calibration["bins"]]
+    accuracies = [entry["accuracy"] for entry in calibration["bins"]]
+    left.bar(middles, accuracies, width=0.085, color=BLUE, label="share right")
+    for middle, entry in zip(middles, calibration["bins"], strict=True):
+        left.text(middle, entry["accuracy"] + 0.015, f"{entry['count']}", ha="center", fontsize=7, color=GREY)
+    left.legend(frameon=False, loc="upper left")
+    answered = [entry for entry in calibration["abstention"] if entry["accuracy"] is not None]
+    thresholds = [entry["threshold"] for entry in answered]
+    right.plot(thresholds, [entry["accuracy"] for entry in answered], color=BLUE, label="accuracy of the answered")
+    coverage = [entry["coverage"] for entry in answered]
+    right.plot(thresholds, coverage, color=ORANGE, linestyle="--", label="share answered")
+    right.set_xlabel("answered above this confidence")
+    right.legend(frameon=False, loc="lower left")
+    for axes in (left, right):
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1.05)
+    columns = ("low", "high", "count", "confidence", "accuracy")
+    return Chart(
+        "reliability", figure, columns, tuple(tuple(entry[key] for key in columns) for entry in calibration["bins"])
+    )
+
+
+def forgetting(measured: Sequence[Mapping[str, Any]]) -> Chart:
+    """What merging costs the chat model as the adapter is trained: perplexity, and replies that are a bare label.
+
+    `measured` are results of `measure_continuity`, one for each number of steps; step 0 is the base model.
+    """
+    if not measured:
+        raise InputError("no dialogues were measured; run: emolib evaluate RUN --dialogue")
+    ordered = sorted(measured, key=lambda found: found["steps"])
+    base = ordered[0]["scores"]["base"]
+    steps = [0, *(found["steps"] for found in ordered)]
+    titles = ["Perplexity of reference replies", "Replies that are a bare label"]
+    figure, drawn = panels(titles, "optimiser steps of the adapter", "")
+    curves = {}
+    for axes, key in zip(drawn, ("perplexity", "format_lock"), strict=True):
+        for name, colour, style in (("merged", ORANGE, "-"), ("switched off", BLUE, "--")):
+            curves[name, key] = [base[key], *(found["scores"][name][key] for found in ordered)]
+            axes.plot(steps, curves[name, key], color=colour, linestyle=style, marker="o", markersize=4, label=name)
+        axes.set_ylim(bottom=0)
+    drawn[1].set_ylim(-0.03, 1.03)
+    drawn[0].legend(frameon=False)
+    columns = ("steps", *(f"{name} {key}" for name, key in curves))
+    return Chart("forgetting", figure, columns, tuple(zip(steps, *curves.values(), strict=True)))
