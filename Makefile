@@ -57,14 +57,16 @@ conformance: setup .venv-conformance/.ready
 	.venv-conformance/bin/python -m pip install --quiet --no-deps fish-speech==0.1.0
 	@touch $@
 
-# PortAudio, for the microphone, and espeak-ng, the voice of last resort: installed where that is possible
-# without asking (root on Debian or Ubuntu).
+# PortAudio, for the microphone, espeak-ng, the voice of last resort, and PulseAudio, which makes a sound card for
+# the tests: installed where that is possible without asking (root on Debian or Ubuntu).
 system:
 	@missing=""; \
 	ldconfig -p 2>/dev/null | grep -q libportaudio || missing="$$missing libportaudio2"; \
 	command -v espeak-ng >/dev/null || missing="$$missing espeak-ng"; \
+	command -v pulseaudio >/dev/null && ls /usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so >/dev/null 2>&1 || \
+	  missing="$$missing pulseaudio libasound2-plugins"; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && apt-get install -y -qq $$missing || echo "not installed:$$missing; their tests are skipped"; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing || echo "not installed:$$missing; their tests are skipped"; \
 	fi
 
 clean:

@@ -5,7 +5,8 @@ at the start of the clip included; `service_overhead_ms_p50`, what HTTP, queue, 
 the engine's own time; `round_trip_wer`, the word error rate of all renderings through Whisper. One row an
 emotion: speaking rate, fundamental frequency and energy beside the neutral voice, and word error rate.
 Besides: the longest over the shortest wait of eight clients at once, and the growth of the service's memory
-over 75 sentences, once the engine has met each of them.
+over an hour of sound or what can be made of it in three and a half minutes (`memory_kb_per_minute` of sound),
+once the engine has met each sentence.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ SENTENCES = (
 
 _AUDIBLE = 0.01
 _FRAME = 0.02
+_HOUR_MINUTES = 60.0
 
 
 def measure(report: Report, quick: bool) -> None:
@@ -55,7 +57,7 @@ def measure(report: Report, quick: bool) -> None:
             report.figures["first_sound_ms_p50"] = round(first_sound_ms(tts, 8 if quick else 40), 1)
             report.figures["service_overhead_ms_p50"] = round(overhead_ms(service.url, 10 if quick else 40), 2)
             report.figures["clients_8_wait_spread"] = round(wait_spread(service.url, 3 if quick else 8), 2)
-            report.figures["memory_growth_mb"] = round(memory_growth_mb(service, tts, 15 if quick else 75), 2)
+            report.figures |= memory_growth(service, tts, 20 if quick else 210)
             measure_emotions(report, tts, SENTENCES[:3] if quick else SENTENCES)
             report.figures["real_time_factor"] = tts.health()["real_time_factor"]
     finally:
@@ -113,20 +115,31 @@ def wait_spread(url: str, rounds: int) -> float:
     return max(seconds) / min(seconds)
 
 
-def memory_growth_mb(service: ServiceProcess, tts: SpeechSynthesizer, utterances: int) -> float:
-    """What the service's memory grows by over `utterances`, after those that fill the engine's own arena, in MB."""
+def memory_growth(service: ServiceProcess, tts: SpeechSynthesizer, most_seconds: float) -> dict[str, float]:
+    """The service's resident memory while it speaks for an hour of sound, or as long as `most_seconds` allow.
+
+    Counted after the first sentences, which fill the engine's own arena: minutes of sound, the growth in MB from
+    the first tenth to the last (medians), and the slope of a line through all of it in kB for each minute of sound.
+    """
     import psutil
 
     process = psutil.Process(service.pid)
-    _speak(tts, 45)
-    before = process.memory_info().rss
-    _speak(tts, utterances)
-    return (process.memory_info().rss - before) / 2**20
-
-
-def _speak(tts: SpeechSynthesizer, utterances: int) -> None:
-    for sentence in itertools.islice(itertools.cycle(SENTENCES), utterances):
+    for sentence in itertools.islice(itertools.cycle(SENTENCES), 45):
         tts.synthesize(SpeechRequest(sentence))
+    minutes, memory = [0.0], [process.memory_info().rss]
+    ends = time.monotonic() + most_seconds
+    for sentence in itertools.cycle(SENTENCES):
+        minutes.append(minutes[-1] + tts.synthesize(SpeechRequest(sentence)).seconds / 60)
+        memory.append(process.memory_info().rss)
+        if minutes[-1] >= _HOUR_MINUTES or time.monotonic() > ends:
+            break
+    tenth = max(1, len(memory) // 10)
+    growth = statistics.median(memory[-tenth:]) - statistics.median(memory[:tenth])
+    return {
+        "memory_minutes_of_sound": round(minutes[-1], 1),
+        "memory_growth_mb": round(growth / 2**20, 2),
+        "memory_kb_per_minute": round(float(np.polyfit(minutes, memory, 1)[0]) / 1024, 1),
+    }
 
 
 def measure_emotions(report: Report, tts: SpeechSynthesizer, sentences: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""A chat-completions server on localhost that answers from a script, and remembers what it was asked."""
+"""A server of OpenAI's API on localhost that answers from a script, and remembers what it was asked."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import EmailMessage
+from email.parser import BytesParser
+from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -46,6 +49,9 @@ class ScriptedServer:
     def __init__(self, script: list[Status | Stream]) -> None:
         self.script = list(script)
         self.requests: list[dict[str, Any]] = []
+        #: Of the last form: its fields, and the contents of its files.
+        self.fields: dict[str, str] = {}
+        self.files: dict[str, bytes] = {}
         self.keys: list[str | None] = []
         self.release = threading.Event()
         self.url = ""
@@ -57,11 +63,24 @@ def scripted_server(*script: Status | Stream) -> Iterator[ScriptedServer]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            length = int(self.headers["Content-Length"])
-            scripted.requests.append(json.loads(self.rfile.read(length)))
+            self._remember(self.rfile.read(int(self.headers["Content-Length"])))
             scripted.keys.append(self.headers.get("Authorization"))
             answer = scripted.script.pop(0) if scripted.script else Status(410, "the script is at its end")
             (self._whole if isinstance(answer, Status) else self._stream)(answer)
+
+        def _remember(self, body: bytes) -> None:
+            if self.headers.get_content_type() == "application/json":
+                scripted.requests.append(json.loads(body))
+                return
+            head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
+            form = BytesParser(EmailMessage, policy=HTTP).parsebytes(head + body)
+            for part in form.iter_parts():
+                name = part.get_param("name", header="content-disposition")
+                content = part.get_payload(decode=True)
+                if part.get_filename():
+                    scripted.files[name] = content
+                else:
+                    scripted.fields[name] = content.decode()
 
         def _whole(self, status: Status) -> None:
             body = json.dumps(status.body).encode()

@@ -12,7 +12,7 @@ import numpy as np
 from emolib.errors import InputError, MissingDependency
 from emolib.files import atomic_path
 
-__all__ = ["SAMPLE_RATE", "AudioClip", "mix_down", "read_audio", "resample", "write_wav"]
+__all__ = ["SAMPLE_RATE", "AudioClip", "mix_down", "read_audio", "resample", "wav_bytes", "write_wav"]
 
 #: The rate of everything that listens: detectors, endpointing, recognisers. In Hz.
 SAMPLE_RATE = 16_000
@@ -78,14 +78,20 @@ def read_audio(path: str | Path) -> AudioClip:
     return AudioClip(mix_down(frames), int(sample_rate), str(path))
 
 
-def write_wav(path: str | Path, clip: AudioClip) -> None:
-    """Write `clip` as 16-bit PCM WAV; the file appears whole or not at all. StorageError where it cannot."""
+def wav_bytes(clip: AudioClip) -> bytes:
+    """`clip` as a 16-bit PCM WAV file."""
     buffer = io.BytesIO()
     # Scaled here by what reading divides by; libsndfile scales by 32767 and would change a copied file.
     pcm = np.clip(np.round(clip.samples * 32768.0), -32768, 32767).astype(np.int16)
     _soundfile().write(buffer, pcm, clip.sample_rate, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def write_wav(path: str | Path, clip: AudioClip) -> None:
+    """Write `clip` as 16-bit PCM WAV; the file appears whole or not at all. StorageError where it cannot."""
+    data = wav_bytes(clip)
     with atomic_path(Path(path)) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+        temporary.write_bytes(data)
 
 
 def mix_down(frames: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from emolib.errors import EmolibError
 from emolib.speech.audio import SAMPLE_RATE, AudioClip
 from emolib.speech.transcript import NoSpeech, SpeechRecognizer, Transcript
 
-__all__ = ["PartialTranscripts"]
+__all__ = ["FinalTranscript", "PartialTranscripts"]
 
 
 class PartialTranscripts:
@@ -96,3 +96,31 @@ class PartialTranscripts:
             self._transcript, self._covered, self._failure = transcript or self._transcript, count, failure
             self._changed.notify_all()
             self._start_if_due()
+
+
+class FinalTranscript:
+    """A `RecognitionStream` without partial transcripts: the utterance is transcribed once, at its end."""
+
+    def __init__(self, recognizer: SpeechRecognizer) -> None:
+        self._recognizer = recognizer
+        self._pieces: list[np.ndarray] = []
+
+    def push(self, samples: np.ndarray) -> None:
+        """Take the next samples, float32 at 16 kHz."""
+        self._pieces.append(samples)
+
+    def hurry(self) -> None:
+        """Nothing is done before the end."""
+
+    def partial(self) -> tuple[str, int]:
+        """Nothing is known before the end."""
+        return "", 0
+
+    def finish(self, spoken: int) -> Transcript:
+        """The transcript of the utterance. NoSpeech where nothing was said."""
+        samples = np.concatenate(self._pieces) if self._pieces else np.zeros(0, dtype=np.float32)
+        return self._recognizer.transcribe(AudioClip(samples, SAMPLE_RATE, "the utterance"))
+
+    def close(self) -> None:
+        """Give up."""
+        self._pieces = []

@@ -14,9 +14,9 @@ import numpy as np
 
 from emolib.errors import DeviceError
 from emolib.speech.audio import AudioClip, write_wav
-from emolib.speech.sources import import_sounddevice
+from emolib.speech.sources import import_pyaudio, import_sounddevice
 
-__all__ = ["AudioSink", "NullSink", "Pull", "SoundDeviceSink", "WavSink"]
+__all__ = ["AudioSink", "NullSink", "Pull", "PyAudioSink", "SoundDeviceSink", "WavSink"]
 
 #: Gives the next samples, at most as many as asked for; fewer or none where nothing is ready.
 Pull = Callable[[int], np.ndarray]
@@ -154,3 +154,49 @@ class SoundDeviceSink:
         samples = self._pull(count)
         out[: len(samples), 0] = samples
         out[len(samples) :] = 0.0
+
+
+class PyAudioSink:
+    """A loudspeaker through PortAudio by PyAudio; `device` is a number, or None for the default."""
+
+    def __init__(self, device: int | None = None, sample_rate: int | None = None) -> None:
+        self._pyaudio = import_pyaudio()
+        self._pull: Pull = lambda count: np.zeros(0, dtype=np.float32)
+        #: Blocks for which nothing arrived in time.
+        self.underruns = 0
+        self._audio = self._pyaudio.PyAudio()
+        try:
+            found = (
+                self._audio.get_default_output_device_info()
+                if device is None
+                else self._audio.get_device_info_by_index(device)
+            )
+            self.sample_rate = sample_rate or int(found["defaultSampleRate"])
+            self._stream = self._audio.open(
+                self.sample_rate,
+                1,
+                self._pyaudio.paFloat32,
+                output=True,
+                output_device_index=device,
+                frames_per_buffer=self.sample_rate // 100,
+                stream_callback=self._callback,
+            )
+        except OSError as error:
+            self._audio.terminate()
+            name = "" if device is None else f" {device}"
+            raise DeviceError(f"the loudspeaker{name} cannot be opened ({error}); name another") from error
+        self.latency_samples = round(self._stream.get_output_latency() * self.sample_rate)
+
+    def start(self, pull: Pull) -> None:
+        """Ask `pull` for samples from now on."""
+        self._pull = pull
+
+    def close(self) -> None:
+        """Release the device at once."""
+        self._stream.close()
+        self._audio.terminate()
+
+    def _callback(self, _input: None, count: int, _times: Any, status: int) -> tuple[bytes, int]:
+        self.underruns += bool(status & self._pyaudio.paOutputUnderflow)
+        samples = self._pull(count).astype(np.float32, copy=False)
+        return np.pad(samples, (0, count - len(samples))).tobytes(), self._pyaudio.paContinue

@@ -251,15 +251,9 @@ class PyAudioSource(_DeviceSource):
     """A microphone through PortAudio by PyAudio; `device` is a number, or None for the default."""
 
     def __init__(self, device: int | None = None, *, timeout_s: float = _SILENT_DEVICE_S) -> None:
-        try:
-            import pyaudio
-        except ImportError as error:
-            raise MissingDependency(
-                "PyAudio", command="apt-get install portaudio19-dev && pip install pyaudio"
-            ) from error
-        self._pyaudio = pyaudio
+        self._pyaudio = import_pyaudio()
         self._device = device
-        self._audio = pyaudio.PyAudio()
+        self._audio = self._pyaudio.PyAudio()
         try:
             found = (
                 self._audio.get_default_input_device_info()
@@ -300,6 +294,15 @@ def import_sounddevice() -> Any:
     except OSError as error:
         raise MissingDependency("PortAudio", system="libportaudio2") from error
     return sounddevice
+
+
+def import_pyaudio() -> Any:
+    """PyAudio, or a MissingDependency with the line that installs it."""
+    try:
+        import pyaudio
+    except ImportError as error:
+        raise MissingDependency("PyAudio", command="apt-get install portaudio19-dev && pip install pyaudio") from error
+    return pyaudio
 
 
 def _stop_quietly(*calls: Callable[[], object]) -> None:

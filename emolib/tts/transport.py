@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from emolib.addresses import is_loopback
 from emolib.errors import InputError, MissingDependency, ServiceError, UsageError
 from emolib.tts.sound import PcmStream
 
@@ -102,7 +102,7 @@ class ServiceConnection:
         self._retries = retries
         self._session = requests.Session()
         # A proxy of the environment must not come between us and a service on this machine.
-        self._session.trust_env = not _is_local(parts.hostname)
+        self._session.trust_env = not is_loopback(url)
         if api_key:
             self._session.headers["Authorization"] = f"Bearer {api_key}"
         self._session.headers["Accept"] = "application/json, audio/*;q=0.9"
@@ -209,10 +209,3 @@ def _reason(error: Exception) -> str:
     """The innermost cause, which is what a person can act on ("Connection refused")."""
     inner = getattr(error, "reason", None) or (error.args[0] if error.args else error)
     return _reason(inner) if isinstance(inner, Exception) and inner is not error else str(inner)[:200]
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

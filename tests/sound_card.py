@@ -1,0 +1,204 @@
+"""A sound card of PulseAudio's, with a loudspeaker whose sound comes back at the microphone; and what is tried on it.
+
+`python sound_card.py NAME` runs one of the trials in a process of its own, because ALSA ends a process
+whose server dies in the wrong moment. It prints JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+TRIALS: dict[str, Callable[[], dict[str, Any]]] = {}
+
+
+def trial(function: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    TRIALS[function.__name__] = function
+    return function
+
+
+def missing() -> str | None:
+    """What this machine lacks for a sound card of its own, None where it lacks nothing."""
+    if not (shutil.which("pulseaudio") and shutil.which("pactl")):
+        return "PulseAudio is not installed: apt-get install pulseaudio libasound2-plugins"
+    if not any(Path("/usr/lib").glob("*/alsa-lib/libasound_module_pcm_pulse.so")):
+        return "ALSA cannot reach PulseAudio: apt-get install libasound2-plugins"
+    try:
+        import sounddevice  # noqa: F401
+    except (ImportError, OSError):
+        return "PortAudio is not installed: apt-get install libportaudio2"
+    return None
+
+
+class SoundCard:
+    """A PulseAudio daemon with a null sink, whose monitor is the only microphone."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._socket = folder / "pulse.sock"
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self.environment = os.environ | {
+            "HOME": str(folder),
+            "XDG_RUNTIME_DIR": str(folder),
+            "PULSE_RUNTIME_PATH": str(folder),
+            "PULSE_SERVER": f"unix:{self._socket}",
+        }
+
+    def plug_in(self) -> None:
+        """Start the daemon."""
+        modules = (
+            "module-null-sink rate=48000 channels=2 norewinds=1",
+            f"module-native-protocol-unix socket={self._socket}",
+        )
+        self._daemon = subprocess.Popen(
+            ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--log-level=error"]
+            + [f"--load={module} auth-anonymous=1" if "unix" in module else f"--load={module}" for module in modules],
+            env=self.environment,
+            **_QUIET,
+        )
+        end = time.monotonic() + 5
+        while subprocess.call(["pactl", "info"], env=self.environment, **_QUIET) and time.monotonic() < end:
+            time.sleep(0.02)
+
+    def pull_out(self) -> None:
+        """Kill the daemon, as a device is pulled out."""
+        if self._daemon:
+            self._daemon.kill()
+            self._daemon.wait(5)
+            self._daemon = None
+        self._socket.unlink(missing_ok=True)
+
+
+@contextmanager
+def sound_card(folder: Path) -> Iterator[SoundCard]:
+    card = SoundCard(folder)
+    card.plug_in()
+    try:
+        yield card
+    finally:
+        card.pull_out()
+
+
+def run_trial(name: str, environment: dict[str, str]) -> dict[str, Any]:
+    """The findings of a trial."""
+    done = subprocess.run(
+        [sys.executable, __file__, name], env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.stdout, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _record(source: Any, seconds: float, into: list[np.ndarray]) -> None:
+    for frame in source.frames():
+        into.append(frame)
+        if len(into) * len(frame) >= seconds * 16_000:
+            return
+
+
+@trial
+def sounddevice() -> dict[str, Any]:
+    """What is played and recorded through sounddevice."""
+    from emolib.speech import SoundDeviceSink, SoundDeviceSource
+
+    return _play_and_record(SoundDeviceSource("pulse"), lambda: SoundDeviceSink("pulse"))
+
+
+@trial
+def pyaudio() -> dict[str, Any]:
+    """What is played and recorded through PyAudio, which knows devices by number."""
+    from pyaudio import PyAudio
+
+    from emolib.speech import PyAudioSink, PyAudioSource
+
+    audio = PyAudio()
+    names = [audio.get_device_info_by_index(number)["name"] for number in range(audio.get_device_count())]
+    number = names.index("pulse")
+    return _play_and_record(PyAudioSource(number), lambda: PyAudioSink(number))
+
+
+def _play_and_record(source: Any, open_sink: Callable[[], Any]) -> dict[str, Any]:
+    """A chirp through the player and the loudspeaker, and what the microphone heard meanwhile."""
+    from emolib.speech import AudioClip, OrderedPlayer
+
+    t = np.arange(16_000, dtype=np.float32) / 16_000
+    played = (0.5 * np.sin(2 * np.pi * (200 * t + 900 * t**2))).astype(np.float32)
+    heard: list[np.ndarray] = []
+    recorder = threading.Thread(target=_record, args=(source, 2.5, heard))
+    recorder.start()
+    while not heard:
+        time.sleep(0.01)
+    sink = open_sink()
+    player = OrderedPlayer(sink)
+    player.put(0, AudioClip(played, 16_000))
+    player.end(1)
+    ended = player.wait(5)
+    recorder.join(10)
+    sink.close()
+    samples = np.concatenate(heard)
+    match = np.correlate(samples, played, "valid")
+    place = int(np.argmax(np.abs(match)))
+    norm = float(np.linalg.norm(played) * np.linalg.norm(samples[place : place + len(played)]))
+    return {
+        "ended": ended,
+        "sentences": len(player.heard),
+        "correlation": abs(float(match[place])) / max(norm, 1e-9),
+        "seconds": len(samples) / 16_000,
+        "overruns": source.overruns,
+    }
+
+
+@trial
+def pulled_out() -> dict[str, Any]:
+    """A microphone whose card is pulled out while it records, and is opened again once the card is back."""
+    from emolib.errors import DeviceError
+    from emolib.speech import SoundDeviceSource
+
+    card = SoundCard(Path(os.environ["PULSE_RUNTIME_PATH"]))
+    card.plug_in()
+    source = SoundDeviceSource("pulse", timeout_s=1.5)
+    taken, message = 0, ""
+    try:
+        for _ in source.frames():
+            taken += 1
+            if taken == 10:
+                card.pull_out()
+    except DeviceError as error:
+        message = str(error)
+    card.plug_in()
+    again: list[np.ndarray] = []
+    _record(source, 0.3, again)
+    card.pull_out()
+    return {"taken": taken, "message": message, "again": len(again)}
+
+
+@trial
+def no_server() -> dict[str, Any]:
+    """A microphone where no daemon runs."""
+    from emolib.errors import DeviceError
+    from emolib.speech import SoundDeviceSource
+
+    try:
+        next(SoundDeviceSource("pulse", timeout_s=0.5).frames())
+    except DeviceError as error:
+        return {"message": str(error)}
+    return {"message": ""}
+
+
+if __name__ == "__main__":
+    print(json.dumps(TRIALS[sys.argv[1]]()))
+    sys.stdout.flush()
+    # PortAudio's exit handler waits for a daemon that may be gone.
+    os._exit(0)
