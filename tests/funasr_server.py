@@ -27,7 +27,7 @@ class FunASRScript:
         self.increments = increments
         self.segments = segments
         self.key: str | None = None
-        #: What happens at the end instead of an answer: "die", "hang", "fail", "babble".
+        #: What happens at the end instead of an answer: "die", "hang", "fail", "babble"; or "die early".
         self.trouble: str | None = None
         self.settings: dict[str, Any] = {}
         self.messages: list[int] = []
@@ -45,6 +45,8 @@ class FunASRScript:
                 assert json.loads(message)["is_speaking"] is False
                 return self._end(connection)
             self.messages.append(len(message))
+            if self.trouble == "die early":
+                return connection.socket.close()
             if len(self.messages) % STEP == 0 and self.settings["mode"] == "2pass":
                 self._say(connection, "2pass-online", {"text": next(increments, "")}, last=False)
         return None

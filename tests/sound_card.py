@@ -59,13 +59,11 @@ class SoundCard:
 
     def plug_in(self) -> None:
         """Start the daemon."""
-        modules = (
-            "module-null-sink rate=48000 channels=2 norewinds=1",
-            f"module-native-protocol-unix socket={self._socket}",
-        )
+        sink = "module-null-sink rate=48000 channels=2 norewinds=1"
+        protocol = f"module-native-protocol-unix auth-anonymous=1 socket={self._socket}"
         self._daemon = subprocess.Popen(
             ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--log-level=error"]
-            + [f"--load={module} auth-anonymous=1" if "unix" in module else f"--load={module}" for module in modules],
+            + [f"--load={module}" for module in (sink, protocol)],
             env=self.environment,
             **_QUIET,
         )
