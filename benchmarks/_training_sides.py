@@ -13,7 +13,6 @@ from emolib.data import Corpus
 from emolib.finetune import TrainSettings, preset, train
 from emolib.finetune.trainer import TrainingData
 
-BASE = "smollm2-135m"
 #: Steps of TRL before its clock starts, and steps that are timed, by batch size.
 WARM_UP, TIMED = 2, {8: 16, 32: 5}
 
@@ -47,6 +46,13 @@ def prefix_side(folder: Path, data: Path, batch: int, count: int, dtype: str) ->
 
 def trl_side(folder: Path, data: Path, batch: int, count: int) -> float:
     """Random batches of the same rows, which are all alike: a few of them after a warm-up are timed."""
+    chosen = settings(batch, WARM_UP + TIMED[batch])
+    ends = timed_steps(sft_trainer(folder / f"trl-{batch}", *rows(data, count), chosen))
+    return (ends[-1] - ends[WARM_UP - 1]) / TIMED[batch]
+
+
+def timed_steps(trainer: Any) -> list[float]:
+    """Train, and the seconds of a clock at the end of each step."""
     from transformers import TrainerCallback
 
     ends: list[float] = []
@@ -55,50 +61,51 @@ def trl_side(folder: Path, data: Path, batch: int, count: int) -> float:
         def on_step_end(self, *_: Any, **__: Any) -> None:
             ends.append(time.perf_counter())
 
-    trainer = sft_trainer(folder, data, batch, count, WARM_UP + TIMED[batch])
     trainer.add_callback(Clock())
     trainer.train()
-    return (ends[-1] - ends[WARM_UP - 1]) / TIMED[batch]
+    return ends
 
 
-def sft_trainer(folder: Path, data: Path, batch: int, count: int, steps: int) -> Any:
-    """TRL's trainer over prompts and completions."""
+def sft_trainer(folder: Path, texts: list[str], labels: list[str], chosen: TrainSettings) -> Any:
+    """TRL's trainer over prompts and completions, the loss on the completion, with PEFT's adapter."""
     import torch
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    from emolib.finetune.adapters import add_adapter
+    from emolib.finetune.adapters import add_adapter, load_trainable_base
     from emolib.finetune.batches import end_token_id
-    from emolib.models import load_base
+    from emolib.finetune.precision import choose_precision
     from emolib.prompts import get_prompt
 
-    chosen = settings(batch, steps)
-    model, tokenizer = load_base(BASE, dtype=torch.float32)
-    end = tokenizer.convert_ids_to_tokens(end_token_id(model, tokenizer))
+    cuda = torch.cuda.is_available()
+    precision = choose_precision(chosen.dtype, "cuda" if cuda else "cpu")
+    model, tokenizer = load_trainable_base(chosen, precision)
     prompt = get_prompt(chosen.prompt)
-    texts, labels = rows(data, count)
-    prompts = [prompt.render(text.strip()) for text in texts]
     config = SFTConfig(
-        output_dir=str(folder / f"trl-{batch}"),
-        per_device_train_batch_size=batch,
-        max_steps=steps,
+        output_dir=str(folder),
+        per_device_train_batch_size=chosen.batch_size,
+        gradient_accumulation_steps=chosen.accumulation_steps,
+        max_steps=chosen.max_steps,
         learning_rate=chosen.learning_rate,
         warmup_steps=0,
         weight_decay=chosen.weight_decay,
         max_length=chosen.max_length,
         completion_only_loss=True,
-        eos_token=end,
-        gradient_checkpointing=False,
-        bf16=False,
-        use_cpu=not torch.cuda.is_available(),
+        eos_token=tokenizer.convert_ids_to_tokens(end_token_id(model, tokenizer)),
+        gradient_checkpointing=chosen.gradient_checkpointing,
+        optim=chosen.optimizer,
+        bf16=precision.dtype == "bfloat16",
+        fp16=precision.dtype == "float16",
+        use_cpu=not cuda,
         logging_steps=1,
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
         seed=chosen.seed,
     )
+    prompts = [prompt.render(text.strip()) for text in texts]
     return SFTTrainer(
-        model=add_adapter(model, chosen, BASE),
+        model=add_adapter(model, chosen, chosen.base_model),
         args=config,
         train_dataset=Dataset.from_dict({"prompt": prompts, "completion": labels}),
         processing_class=tokenizer,
@@ -113,7 +120,7 @@ def gradient_errors(folder: Path, data: Path, batch: int) -> list[float]:
     from emolib.finetune.objective import PromptLoss
     from emolib.prompts import get_prompt
 
-    trainer = sft_trainer(folder, data, batch, batch, 1)
+    trainer = sft_trainer(folder / "gradient", *rows(data, batch), settings(batch, 1))
     model = trainer.model
     with torch.no_grad():  # a fresh adapter's second matrices are 0, and so would be half of the gradient
         for name, parameter in model.named_parameters():
