@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_export,
         _add_talk,
         _add_chat,
+        _add_serve_llm,
         _add_serve_tts,
         _add_voice,
         _add_mic,
@@ -392,6 +393,42 @@ def _chat(options: argparse.Namespace) -> int:
     TerminalChat(
         EmotionClassifier.load(options.model), replies, options.history, options.stats, options.understand, sys.stdin
     ).run()
+    return 0
+
+
+# --- serve-llm -----------------------------------------------------------------------------------
+
+
+def _add_serve_llm(commands: Any) -> None:
+    parser = _command(commands, "serve-llm", _serve_llm, "Serve chat and emotion from one model, on llama.cpp.")
+    parser.add_argument("--model", type=Path, help="a base GGUF file (default: the embedded chat model)")
+    parser.add_argument(
+        "--adapter", nargs="+", default=[DEFAULT_EMOTION_MODEL], help="everyday, carer, run folders or LoRA GGUF files"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to bind (default %(default)s)")
+    parser.add_argument("--port", type=int, default=8081, help="port to bind (default %(default)s; 0 = a free one)")
+    parser.add_argument(
+        "--api-key",
+        default=os.environ.get("EMOLIB_LLAMA_KEY"),
+        help="key that clients must send; needed beyond localhost (default: $EMOLIB_LLAMA_KEY)",
+    )
+    parser.add_argument("--slots", type=int, default=4, help="requests at once (default %(default)s)")
+    parser.add_argument("--threads", type=int, help="cores to compute on (default: all but one, at most 4)")
+
+
+def _serve_llm(options: argparse.Namespace) -> int:
+    from emolib.chat import thread_budget
+    from emolib.export import serve_llm
+    from emolib.llama_server import LlamaServerOptions
+
+    how = LlamaServerOptions(
+        host=options.host,
+        port=options.port,
+        slots=options.slots,
+        threads=options.threads or thread_budget(),
+        api_key=options.api_key,
+    )
+    serve_llm(options.model, options.adapter, how)
     return 0
 
 

@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from emolib.errors import ModelError
+from emolib.errors import ModelError, UsageError
 from emolib.files import atomic_path
 
-__all__ = ["GGUFHeader", "add_metadata", "read_header"]
+__all__ = ["VOCABULARY", "GGUFHeader", "add_metadata", "check_fits", "read_header"]
+
+#: Where an adapter that emolib exported says how many tokens its base model knows.
+VOCABULARY = "emolib.vocabulary"
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
@@ -46,7 +49,9 @@ _ALIGNMENT = 32
 
 @dataclass(frozen=True)
 class GGUFHeader:
-    """What a GGUF file says about itself: `metadata` by key, and how many tensors there are of each type.
+    """What a GGUF file says about itself: `metadata` by key, how many tensors there are of each type, their `shapes`.
+
+    A shape is in ggml's order: (inputs, outputs) of a matrix.
 
     The three numbers are places in the file: where the metadata ends, where the list of tensors ends, and where
     their data starts.
@@ -55,6 +60,7 @@ class GGUFHeader:
     path: Path
     metadata: Mapping[str, Any]
     tensor_types: Mapping[str, int]
+    shapes: Mapping[str, tuple[int, ...]]
     metadata_end: int
     tensors_end: int
     data_start: int
@@ -63,6 +69,12 @@ class GGUFHeader:
     def architecture(self) -> str:
         """The model family, as "llama"."""
         return str(self.metadata.get("general.architecture", ""))
+
+    @property
+    def lora_shapes(self) -> dict[str, tuple[int, ...]]:
+        """For an adapter: the shape of each matrix that it changes."""
+        names = [name.removesuffix(".lora_a") for name in self.shapes if name.endswith(".lora_a")]
+        return {name: (self.shapes[f"{name}.lora_a"][0], self.shapes[f"{name}.lora_b"][-1]) for name in names}
 
     @property
     def is_adapter(self) -> bool:
@@ -83,6 +95,29 @@ def read_header(path: Path) -> GGUFHeader:
     if size < expected:
         raise ModelError(f"{path} is truncated: it has {size:,} of {expected:,} bytes; copy or export it again")
     return header
+
+
+def check_fits(adapter: GGUFHeader, base: GGUFHeader) -> None:
+    """UsageError or ModelError where the LoRA file `adapter` cannot sit on the model file `base`."""
+    if not adapter.is_adapter:
+        raise UsageError(f"{adapter.path} is a whole model, not an adapter; name it alone")
+    if base.is_adapter:
+        raise UsageError(f"{base.path} is an adapter; name the base GGUF and give this one as its adapter")
+    advice = "use the base that it was exported with"
+    if adapter.architecture != base.architecture:
+        raise ModelError(
+            f"the adapter {adapter.path} is for {adapter.architecture} and {base.path} is {base.architecture}; {advice}"
+        )
+    wanted, tokens = adapter.metadata.get(VOCABULARY), len(base.metadata.get("tokenizer.ggml.tokens", ()))
+    if wanted and int(wanted) != tokens:
+        raise ModelError(f"{adapter.path} is for {wanted} tokens and {base.path} has {tokens}; {advice}")
+    changed = adapter.lora_shapes
+    wrong = [name for name in changed if base.shapes.get(name) != changed[name]]
+    if wrong:
+        raise ModelError(
+            f"the adapter {adapter.path} does not fit {base.path}: {wrong[0]} is {changed[wrong[0]]} in the one and"
+            f" {base.shapes.get(wrong[0], 'missing')} in the other; {advice}"
+        )
 
 
 def add_metadata(path: Path, values: Mapping[str, str | float]) -> None:
@@ -111,28 +146,31 @@ def _read(file: BinaryIO, path: Path) -> tuple[GGUFHeader, int]:
     metadata = {_string(file): _value(file, *_unpack(file, "<I")) for _ in range(entries)}
     metadata_end = file.tell()
     types: Counter[str] = Counter()
+    shapes = {}
     data_bytes = 0
     for _ in range(tensors):
-        name, size, offset = _tensor(file)
-        types[name] += 1
+        name, shape, kind, size, offset = _tensor(file)
+        types[kind] += 1
+        shapes[name] = shape
         data_bytes = max(data_bytes, offset + size)
     tensors_end = file.tell()
     data_start = tensors_end + -tensors_end % _alignment(metadata)
-    return GGUFHeader(path, metadata, dict(types.most_common()), metadata_end, tensors_end, data_start), data_bytes
+    header = GGUFHeader(path, metadata, dict(types.most_common()), shapes, metadata_end, tensors_end, data_start)
+    return header, data_bytes
 
 
 def _alignment(metadata: Mapping[str, Any]) -> int:
     return int(metadata.get("general.alignment", _ALIGNMENT))
 
 
-def _tensor(file: BinaryIO) -> tuple[str, int, int]:
-    """A tensor's type, its bytes, and its place in the data."""
-    _string(file)
+def _tensor(file: BinaryIO) -> tuple[str, tuple[int, ...], str, int, int]:
+    """A tensor's name, shape, type, bytes, and place in the data."""
+    own = _string(file)
     (dimensions,) = _unpack(file, "<I")
     shape = _unpack(file, f"<{dimensions}Q")
     kind, offset = _unpack(file, "<IQ")
     name, values, size = _TENSOR_TYPES.get(kind, (f"type {kind}", 1, 0))
-    return name, math.prod(shape) // values * size, offset
+    return own, shape, name, math.prod(shape) // values * size, offset
 
 
 def _value(file: BinaryIO, kind: int) -> Any:

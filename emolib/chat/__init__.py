@@ -6,7 +6,7 @@ from typing import Any
 
 from emolib.chat.bounds import bounded, count_words
 from emolib.chat.compatible import OPENAI_URL, OpenAIReplyModel
-from emolib.chat.local import LlamaReplyModel, thread_budget
+from emolib.chat.local import LlamaReplyModel, adapters_off, thread_budget
 from emolib.chat.messages import Message, ReplyModel
 from emolib.chat.tone import NEUTRAL, TONES, full_opening, short_opening, tone_for
 
@@ -19,6 +19,7 @@ __all__ = [
     "OpenAIReplyModel",
     "ReplyModel",
     "Understanding",
+    "adapters_off",
     "bounded",
     "count_words",
     "full_opening",

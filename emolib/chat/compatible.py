@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from emolib.addresses import is_loopback
+from emolib.addresses import is_loopback_url
 from emolib.chat.bounds import bounded
 from emolib.chat.messages import Message
 from emolib.chat.tone import Opening, full_opening
@@ -208,7 +208,7 @@ def _new_client(base_url: str, api_key: str | None, timeout: float, retries: int
     except ImportError:
         raise MissingDependency("openai", extra="gguf") from None
     # A proxy of the environment must not come between us and a server on this machine.
-    http_client = DefaultAsyncHttpxClient(trust_env=False) if is_loopback(base_url) else None
+    http_client = DefaultAsyncHttpxClient(trust_env=False) if is_loopback_url(base_url) else None
     return AsyncOpenAI(
         base_url=base_url, api_key=api_key or "none", timeout=timeout, max_retries=retries, http_client=http_client
     )

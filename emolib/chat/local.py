@@ -15,9 +15,10 @@ from emolib.chat.compatible import OpenAIReplyModel
 from emolib.chat.messages import Message
 from emolib.chat.tone import short_opening
 from emolib.emotions import EmotionScores
-from emolib.errors import MissingDependency, ModelError
+from emolib.errors import ModelError
+from emolib.llama_server import LlamaServerOptions, start_server
 
-__all__ = ["LlamaReplyModel", "thread_budget"]
+__all__ = ["LlamaReplyModel", "adapters_off", "thread_budget"]
 
 # A model this small falls into repeating a phrase. llama.cpp's DRY sampler stops that, and unlike a
 # plain repetition penalty leaves the words of the question free.
@@ -111,25 +112,27 @@ class LlamaReplyModel:
         return chat_gguf()
 
 
+def adapters_off(url: str, api_key: str | None = None) -> dict[str, Any]:
+    """What a chat request to the llama-server at `url` (with or without /v1) has to carry to get the base model alone.
+
+    Each adapter that is loaded there gets scale 0, whatever an earlier request asked for. Empty for a server of
+    another kind, and for one that does not answer within two seconds.
+    """
+    import requests
+
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.get(f"{url.rstrip('/').removesuffix('/v1')}/lora-adapters", headers=headers, timeout=2)
+            loaded = answer.json() if answer.ok else []
+    except (requests.RequestException, ValueError):
+        return {}
+    numbers = [entry.get("id") for entry in loaded if isinstance(entry, dict)] if isinstance(loaded, list) else []
+    return {"lora": [{"id": number, "scale": 0.0} for number in numbers]} if numbers else {}
+
+
 def _serve(gguf: Path, threads: int, context: int) -> Any:
     if not gguf.is_file():
         raise ModelError(f"there is no GGUF file {gguf}; `emolib doctor` shows where models are looked for")
-    try:
-        import xllamacpp
-    except ImportError:
-        raise MissingDependency("xllamacpp", extra="gguf") from None
-    parameters = xllamacpp.CommonParams()
-    parameters.model.path = str(gguf)
-    parameters.n_ctx = context
-    parameters.n_parallel = 1
-    parameters.verbosity = -1
-    for cores in (parameters.cpuparams, parameters.cpuparams_batch):
-        cores.n_threads = threads
-        # By default idle workers spin; on a machine that also listens and speaks they must sleep.
-        cores.poll = 0
-    try:
-        return xllamacpp.Server(parameters)
-    except RuntimeError:
-        raise ModelError(
-            f"llama.cpp cannot load {gguf}: it is damaged or not a GGUF of a model it knows; get or export it again"
-        ) from None
+    return start_server(gguf, LlamaServerOptions(threads=threads, slot_tokens=context))

@@ -56,12 +56,13 @@ class EmotionClassifier:
 
         On torch: a run folder, an adapter folder, a ready-made adapter ("everyday" or "carer"; each has its model
         card in `emolib/adapters`), or a base model. On llama.cpp: a GGUF file, with the LoRA GGUF `adapter` where
-        that is apart, or the URL of a llama-server (its key in EMOLIB_LLAMA_KEY).
+        that is apart, or the URL of a llama-server (its key in EMOLIB_LLAMA_KEY), with the name of one of its
+        adapters where several are loaded there.
         InputError, ModelError, ServiceError or UsageError where it is none of them.
         """
         name = str(model)
         if name.startswith(("http://", "https://")):
-            return cls._on_server(name)
+            return cls._on_server(name, None if adapter is None else str(adapter))
         if name.endswith(".gguf"):
             return cls._on_gguf(Path(model), Path(adapter) if adapter else None)
         if adapter is not None:
@@ -94,10 +95,11 @@ class EmotionClassifier:
         )
 
     @classmethod
-    def _on_server(cls, url: str) -> EmotionClassifier:
+    def _on_server(cls, url: str, adapter: str | None) -> EmotionClassifier:
         from emolib.classify.llama_scorer import open_server
 
-        return cls(open_server(url, os.environ.get("EMOLIB_LLAMA_KEY")), name=url)
+        scorer, task = open_server(url, os.environ.get("EMOLIB_LLAMA_KEY"), adapter)
+        return cls(scorer, task.temperature, task.abstain_below, " ".join(filter(None, (url, adapter))))
 
     def classify(self, texts: Sequence[str]) -> list[EmotionScores]:
         """Probabilities for each text, in order. A blank text says nothing: all labels get the same."""

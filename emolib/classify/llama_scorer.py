@@ -19,8 +19,9 @@ import numpy as np
 
 from emolib.emotions import EMOTIONS
 from emolib.errors import MissingDependency, ModelError, ServiceError, UsageError
-from emolib.gguf_file import GGUFHeader, read_header
-from emolib.prompts import PAPER, Prompt
+from emolib.gguf_file import check_fits, read_header
+from emolib.llama_server import EmotionTask, LlamaServerOptions, start_server
+from emolib.prompts import PAPER, Prompt, get_prompt
 
 if TYPE_CHECKING:
     import requests
@@ -154,57 +155,39 @@ def open_gguf(model: Path, adapter: Path | None = None) -> tuple[LlamaScorer, Ma
         raise UsageError(f"{model} is an adapter; name the base GGUF and give this one as its adapter")
     notes = header.metadata
     if adapter is not None:
-        notes = _fitting(header, read_header(adapter)).metadata
+        adapter_header = read_header(adapter)
+        check_fits(adapter_header, header)
+        notes = adapter_header.metadata
     prompt = Prompt.from_template(notes.get("emolib.prompt", PAPER.name), notes.get("emolib.template", PAPER.template))
     server = _serve(model, adapter)
     scales = () if adapter is None else (1.0,)
     return LlamaScorer(server.listening_address, prompt, scales, server=server), notes
 
 
-def open_server(url: str, api_key: str | None = None) -> LlamaScorer:
-    """A scorer on the llama-server at `url`; where adapters are loaded there, the first is the emotion adapter.
+def open_server(url: str, api_key: str | None = None, adapter: str | None = None) -> tuple[LlamaScorer, EmotionTask]:
+    """A scorer on the llama-server at `url`, and what the adapter there says of itself.
 
-    ServiceError where nothing answers, or something else does.
+    `adapter` is the name of its file without the ending; it may be left out where one adapter is loaded, or none
+    because the model has its adapter merged. ServiceError where nothing answers, or something else does; UsageError
+    where it is not clear which adapter is meant.
     """
     scorer = LlamaScorer(url.rstrip("/").removesuffix("/v1"), api_key=api_key)
-    scales = [1.0 if number == 0 else 0.0 for number in range(len(scorer.adapters()))]
-    return replace(scorer, scales=scales)
-
-
-def _fitting(base: GGUFHeader, adapter: GGUFHeader) -> GGUFHeader:
-    if not adapter.is_adapter:
-        raise UsageError(f"{adapter.path} is a whole model, not an adapter; name it alone")
-    if adapter.architecture != base.architecture:
-        raise ModelError(
-            f"the adapter {adapter.path} is for {adapter.architecture} and {base.path} is {base.architecture};"
-            " use the base that it was exported with"
-        )
-    return adapter
+    loaded = scorer.adapters()
+    names = [Path(str(entry["path"]).replace("\\", "/")).stem for entry in loaded]
+    if not names and adapter is None:
+        return scorer, EmotionTask()
+    if adapter is None and len(names) == 1:
+        adapter = names[0]
+    if adapter not in names:
+        there = ", ".join(names) or "none"
+        asked = f"no adapter {adapter!r}" if adapter else "more than one adapter"
+        raise UsageError(f"{url} has {asked}; name one of those that are loaded there with --adapter: {there}")
+    task = EmotionTask.parse(loaded[names.index(adapter)].get("task_name", "")) or EmotionTask()
+    scales = [float(name == adapter) for name in names]
+    return replace(scorer, scales=scales, prompt=get_prompt(task.prompt)), task
 
 
 def _serve(model: Path, adapter: Path | None) -> Any:
-    try:
-        import xllamacpp
-    except ImportError:
-        raise MissingDependency("xllamacpp", extra="gguf") from None
-    params = xllamacpp.CommonParams()
-    params.model.path = str(model)
-    params.n_ctx = _SLOTS * _SLOT_TOKENS
-    params.n_parallel = _SLOTS
-    params.verbosity = -1
-    params.warmup = False
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for cores in (params.cpuparams, params.cpuparams_batch):
-        cores.n_threads = threads
-        # By default idle workers spin, and take the cores from whatever else runs.
-        cores.poll = 0
-    if adapter is not None:
-        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(adapter), 1.0)]
-    try:
-        return xllamacpp.Server(params)
-    except RuntimeError:
-        files = f"{model} with {adapter}" if adapter else str(model)
-        raise ModelError(
-            f"llama.cpp cannot load {files}: damaged, of a kind that it does not know, or not made for each other;"
-            " export again"
-        ) from None
+    options = LlamaServerOptions(slots=_SLOTS, slot_tokens=_SLOT_TOKENS, threads=threads)
+    return start_server(model, options, [adapter] if adapter else [])

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from emolib.chat import LlamaReplyModel, OpenAIReplyModel, ReplyModel
+from emolib.addresses import is_loopback_url
+from emolib.chat import LlamaReplyModel, OpenAIReplyModel, ReplyModel, adapters_off
 from emolib.emotions import DEFAULT_EMOTION_MODEL, EmotionScores
 from emolib.errors import UsageError
 
@@ -58,7 +59,11 @@ def default_reply_model(url: str | None = None, model: str | None = None) -> Rep
         "model": model or os.environ.get("OPENAI_MODEL"),
     }
     if options["base_url"] or os.environ.get("OPENAI_API_KEY"):
-        return OpenAIReplyModel(**{name: value for name, value in options.items() if value})
+        known = {name: value for name, value in options.items() if value}
+        here = known.get("base_url", "")
+        if is_loopback_url(here):
+            known["extra_body"] = adapters_off(here, os.environ.get("OPENAI_API_KEY"))
+        return OpenAIReplyModel(**known)
     if model:
         raise UsageError(f"the chat model {model!r} needs a server: give its URL, set OPENAI_API_KEY, or name a .gguf")
     return LlamaReplyModel()

@@ -13,6 +13,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         "Manifest": "emolib.export.manifest",
         "QUANTISATIONS": "emolib.export.llama_cpp",
         "export_gguf": "emolib.export.gguf",
+        "open_llm_server": "emolib.export.serving",
+        "serve_llm": "emolib.export.serving",
         "verify_export": "emolib.export.verify",
     },
 )

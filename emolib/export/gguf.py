@@ -25,13 +25,14 @@ from emolib.export.llama_cpp import (
 )
 from emolib.export.manifest import ExportedFile, Manifest
 from emolib.files import sha256, storage_errors, write_json
-from emolib.gguf_file import add_metadata
-from emolib.models import model_folder
+from emolib.gguf_file import VOCABULARY, add_metadata
+from emolib.llama_server import TASK_KEY, EmotionTask
+from emolib.models import BaseModel, model_folder, resolve_base
 
 if TYPE_CHECKING:
-    from emolib.emotion_model import EmotionModel
+    from emolib.emotion_model import AdapterSource, EmotionModel
 
-__all__ = ["export_gguf"]
+__all__ = ["adapter_gguf", "export_gguf"]
 
 #: What the tokenizer and the chat consist of, beside the weights.
 _TOKENIZER_FILES = ("tokenizer*", "*.jinja", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json")
@@ -82,30 +83,41 @@ _Made = list[tuple[Path, str, str]]
 
 
 def _merged_files(loaded: EmotionModel, work: Path, names: Sequence[str]) -> _Made:
-    folder = work / f"{_stem(loaded)}-emotion"  # the converter takes the model's name from it
+    folder = work / f"{_stem(loaded.base)}-emotion"  # the converter takes the model's name from it
     loaded.merged().model.save_pretrained(folder)
     _copy_tokenizer(model_folder(loaded.base), folder)
-    return _quantised(folder, work, f"{_stem(loaded)}-emotion", "merged", names, _notes(loaded))
+    return _quantised(folder, work, f"{_stem(loaded.base)}-emotion", "merged", names, _notes(loaded.source))
 
 
 def _split_files(loaded: EmotionModel, work: Path, names: Sequence[str]) -> _Made:
     base = model_folder(loaded.base)
-    adapter = work / f"{_stem(loaded)}-emotion-lora-f16.gguf"
-    convert_adapter(_portable(loaded, work), base, adapter)
-    add_metadata(adapter, _notes(loaded))
-    files = _quantised(base, work, _stem(loaded), "base", names, {})
+    adapter = work / f"{_stem(loaded.base)}-emotion-lora-f16.gguf"
+    adapter_gguf(loaded.source, adapter)
+    files = _quantised(base, work, _stem(loaded.base), "base", names, {})
     return [*files, (adapter, "adapter", "f16")]
 
 
-def _portable(loaded: EmotionModel, work: Path) -> Path:
+def adapter_gguf(source: AdapterSource, out: Path) -> None:
+    """Write the adapter of `source` as a LoRA GGUF in f16 to `out`, with what it needs to be used alone."""
+    base = resolve_base(source.base)
+    with _work_folder(out.parent) as work:
+        made = work / out.name
+        convert_adapter(_portable(source, base, work), model_folder(base), made)
+        config = json.loads((model_folder(base) / "config.json").read_text(encoding="utf-8"))
+        vocabulary = {VOCABULARY: str(config["vocab_size"])} if "vocab_size" in config else {}
+        add_metadata(made, {**_notes(source), **vocabulary, TASK_KEY: str(_task(source))})
+        os.replace(made, out)
+
+
+def _portable(source: AdapterSource, base: BaseModel, work: Path) -> Path:
     """A copy of the adapter that names its base model without a path of this machine: the converter copies that."""
-    folder = work / f"{_stem(loaded)}-emotion-lora"
+    folder = work / f"{_stem(base)}-emotion-lora"
     folder.mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors"):
-        shutil.copy2(loaded.source.adapter / name, folder)
+        shutil.copy2(source.adapter / name, folder)
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    write_json(path, {**config, "base_model_name_or_path": loaded.base.hub_id or _stem(loaded)})
+    write_json(path, {**config, "base_model_name_or_path": base.hub_id or _stem(base)})
     return folder
 
 
@@ -125,15 +137,19 @@ def _quantised(
     return made
 
 
-def _notes(loaded: EmotionModel) -> dict[str, str | float]:
+def _notes(source: AdapterSource) -> dict[str, str | float]:
     """What a GGUF file carries, so that it can be used alone."""
     return {
-        "emolib.prompt": loaded.source.prompt.name,
-        "emolib.template": loaded.source.prompt.template,
+        "emolib.prompt": source.prompt.name,
+        "emolib.template": source.prompt.template,
         "emolib.labels": ", ".join(EMOTIONS),
-        "emolib.temperature": loaded.source.temperature,
-        "emolib.abstain_below": loaded.source.abstain_below,
+        "emolib.temperature": source.temperature,
+        "emolib.abstain_below": source.abstain_below,
     }
+
+
+def _task(source: AdapterSource) -> EmotionTask:
+    return EmotionTask(source.prompt.name, source.temperature, source.abstain_below)
 
 
 def _description(loaded: EmotionModel) -> dict[str, Any]:
@@ -163,8 +179,8 @@ def _copy_tokenizer(source: Path, target: Path) -> None:
             shutil.copy2(path, target)
 
 
-def _stem(loaded: EmotionModel) -> str:
-    return loaded.base.name.rstrip("/").rsplit("/", 1)[-1].lower()
+def _stem(base: BaseModel) -> str:
+    return base.name.rstrip("/").rsplit("/", 1)[-1].lower()
 
 
 def _check_space(loaded: EmotionModel, out: Path, names: Sequence[str], form: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from emolib.addresses import is_loopback
+from emolib.addresses import is_loopback_url
 from emolib.errors import MissingDependency, ServiceError, UsageError
 from emolib.speech.audio import SAMPLE_RATE, AudioClip
 from emolib.speech.funasr import parse_sensevoice
@@ -99,7 +99,7 @@ class FunASRServer:
                 close_timeout=_CLOSING_S,
                 ping_interval=None,
                 max_size=None,
-                proxy=None if is_loopback(self.url) else True,
+                proxy=None if is_loopback_url(self.url) else True,
             )
         except InvalidStatus as error:
             status = error.response.status_code

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from emolib.addresses import is_loopback
+from emolib.addresses import is_loopback_url
 from emolib.errors import MissingDependency, ServiceError, UsageError
 from emolib.speech.audio import AudioClip, wav_bytes
 from emolib.speech.partials import FinalTranscript
@@ -110,7 +110,7 @@ def _client(base_url: str, api_key: str | None, timeout_s: float, retries: int) 
     except ImportError as error:
         raise MissingDependency("the package openai", extra="remote") from error
     # A proxy of the environment must not come between us and a server on this machine.
-    http_client = DefaultHttpxClient(trust_env=False) if is_loopback(base_url) else None
+    http_client = DefaultHttpxClient(trust_env=False) if is_loopback_url(base_url) else None
     return OpenAI(
         base_url=base_url, api_key=api_key or "none", timeout=timeout_s, max_retries=retries, http_client=http_client
     )

@@ -5,28 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-import ipaddress
 from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from emolib.addresses import is_loopback
 from emolib.tts.refusal import Refusal
 
-__all__ = ["KeyGuard", "OriginGuard", "SlowClientGuard", "is_loopback", "refuse"]
+__all__ = ["KeyGuard", "OriginGuard", "SlowClientGuard", "refuse"]
 
 
 def refuse(refusal: Refusal) -> JSONResponse:
     """The HTTP answer of a refusal."""
     return JSONResponse(refusal.body(), refusal.status, refusal.headers())
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address or name reaches this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class KeyGuard:

@@ -6,7 +6,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from emolib.errors import MissingDependency, ServiceError, UsageError
+from emolib.addresses import refuse_open_address
+from emolib.errors import MissingDependency, ServiceError
 
 __all__ = ["serve"]
 
@@ -34,15 +35,13 @@ def serve(
         import uvicorn
 
         from emolib.tts.engines import load_engine
-        from emolib.tts.guards import is_loopback
         from emolib.tts.references import ReferenceStore
         from emolib.tts.service import create_app
     except ImportError as error:
         raise MissingDependency(f"the package {error.name}", extra="tts") from error
     from emolib.models import cache_folder
 
-    if not api_key and not is_loopback(host):
-        raise UsageError(f"{host} can be reached by others; serve there only with a key (--api-key)")
+    refuse_open_address(host, api_key)
     listener = _bind(host, port)
     voice = load_engine(engine)
     store = ReferenceStore(references or cache_folder() / "references")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from emolib.addresses import is_loopback
+from emolib.addresses import is_loopback_url
 from emolib.errors import InputError, MissingDependency, ServiceError, UsageError
 from emolib.tts.sound import PcmStream
 
@@ -102,7 +102,7 @@ class ServiceConnection:
         self._retries = retries
         self._session = requests.Session()
         # A proxy of the environment must not come between us and a service on this machine.
-        self._session.trust_env = not is_loopback(url)
+        self._session.trust_env = not is_loopback_url(url)
         if api_key:
             self._session.headers["Authorization"] = f"Bearer {api_key}"
         self._session.headers["Accept"] = "application/json, audio/*;q=0.9"

@@ -1,0 +1,123 @@
+"""The llama.cpp server of the wheel xllamacpp, in this process: one way to start it for all who need one.
+
+The server holds one model and any number of LoRA adapters. An adapter that emolib exported says in its own metadata
+what it is for, and the server repeats that under /lora-adapters as the adapter's `task_name`:
+
+    emolib prompt=paper temperature=1.32 abstain_below=0.41
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emolib.addresses import refuse_open_address
+from emolib.emotions import ABSTAIN_BELOW
+from emolib.errors import MissingDependency, ModelError, ServiceError
+from emolib.prompts import PAPER
+
+__all__ = ["TASK_KEY", "EmotionTask", "LlamaServerOptions", "start_server"]
+
+#: Where llama.cpp looks in an adapter file for what the server repeats as `task_name`.
+TASK_KEY = "adapter.lora.task_name"
+
+
+@dataclass(frozen=True)
+class EmotionTask:
+    """What has to be known beside the weights to classify with an adapter: see the module."""
+
+    prompt: str = PAPER.name
+    temperature: float = 1.0
+    abstain_below: float = ABSTAIN_BELOW
+
+    def __str__(self) -> str:
+        return f"emolib prompt={self.prompt} temperature={self.temperature:g} abstain_below={self.abstain_below:g}"
+
+    @classmethod
+    def parse(cls, text: str) -> EmotionTask | None:
+        """The task that `text` says, or None where it is none of ours."""
+        found = re.fullmatch(r"emolib prompt=(\S+) temperature=(\S+) abstain_below=(\S+)", text)
+        return cls(found[1], float(found[2]), float(found[3])) if found else None
+
+
+@dataclass(frozen=True)
+class LlamaServerOptions:
+    """How a server runs: `slots` requests at once, each with `slot_tokens` of context, on `threads` cores.
+
+    `port` 0 takes a free one. `adapter_scale` is what a request gets that names no scales.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    slots: int = 1
+    slot_tokens: int = 2048
+    threads: int = 1
+    adapter_scale: float = 0.0
+    api_key: str | None = None
+
+
+def start_server(model: Path, options: LlamaServerOptions, adapters: Sequence[Path] = ()) -> Any:
+    """Load the GGUF file `model` with LoRA GGUF `adapters`, and serve them until the result is let go of.
+
+    The result has `listening_address`, a URL. UsageError for an address that others can reach without a key,
+    ServiceError for a port that is taken, ModelError where llama.cpp cannot load the files.
+    """
+    try:
+        import xllamacpp
+    except ImportError:
+        raise MissingDependency("xllamacpp", extra="gguf") from None
+    refuse_open_address(options.host, options.api_key)
+    _refuse_taken_port(options)
+    parameters = xllamacpp.CommonParams()
+    for name, value in _parameters(model, options).items():
+        setattr(parameters, name, value)
+    parameters.model.path = str(model)
+    for cores in (parameters.cpuparams, parameters.cpuparams_batch):
+        cores.n_threads = options.threads
+        # By default idle workers spin, and take the cores from whatever else runs.
+        cores.poll = 0
+    if adapters:
+        loaded = [xllamacpp.CommonAdapterLoraInfo(str(path), options.adapter_scale) for path in adapters]
+        parameters.lora_adapters = loaded
+    try:
+        return xllamacpp.Server(parameters)
+    except RuntimeError:
+        files = " with ".join(map(str, [model, *adapters]))
+        raise ModelError(
+            f"llama.cpp cannot load {files}: damaged, of a kind that it does not know, or not made for each other;"
+            " get or export it again"
+        ) from None
+
+
+def _parameters(model: Path, options: LlamaServerOptions) -> Mapping[str, Any]:
+    return {
+        "hostnames": [options.host],
+        "port": options.port,
+        "api_keys": [options.api_key] if options.api_key else [],
+        "model_alias": {model.stem},
+        "n_parallel": options.slots,
+        "n_ctx": options.slots * options.slot_tokens,
+        "verbosity": -1,
+        "warmup": False,
+        # What a slot remembers of one adapter must never be taken up by another.
+        "cache_ram_mib": 0,
+    }
+
+
+def _refuse_taken_port(options: LlamaServerOptions) -> None:
+    if not options.port:
+        return
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((options.host, options.port))
+        except (OSError, OverflowError) as error:
+            where = f"{options.host}:{options.port}"
+            raise ServiceError(f"cannot serve on {where}: {error}; choose another --port, or 0") from error
