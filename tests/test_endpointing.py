@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from voices import silence, spoken, white_noise
 
-from emolib.errors import UsageError
+from emolib.errors import MissingDependency, UsageError
 from emolib.speech.ambient import FRAME, frames
 from emolib.speech.endpointing import Endpointer, EndpointSettings, SpeechEnd, SpeechStart, completeness
-from emolib.speech.turn import SmartTurn
+from emolib.speech.turn import SmartTurn, best_turn_detector
 from emolib.speech.vad import WebRtcDetector, best_detector
 
 RATE = 16_000
@@ -155,6 +155,14 @@ def test_the_voice_tells_an_end_from_a_thought_in_the_middle():
     begun = spoken("So what I wanted to say is,").cut(0, int(0.6 * len(spoken("So what I wanted to say is,"))))
     assert turn.probability(np.concatenate([whole.samples, silence(0.2)])) > 0.8
     assert turn.probability(np.concatenate([begun.samples, silence(0.2)])) < 0.2
+
+
+def test_without_its_weights_words_and_silence_decide_alone(monkeypatch):
+    def missing() -> None:
+        raise MissingDependency("the package pipecat-ai")
+
+    monkeypatch.setattr("emolib.speech.turn.smart_turn_model", missing)
+    assert best_turn_detector() is None
 
 
 def test_a_sentence_ends_sooner_where_its_end_is_heard():
