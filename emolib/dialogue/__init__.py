@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from emolib.dialogue.agent import AgentSettings, AgentTurn, VoiceAgent
 from emolib.dialogue.care import HELP_MESSAGE, Care, Distress
 from emolib.dialogue.conversation import Conversation, Exchange
+from emolib.dialogue.events import events_of
 from emolib.dialogue.history import History
 from emolib.dialogue.policy import VOICES, Voice, choose_voice
 from emolib.dialogue.segment import ClauseSplitter, segment, segment_stream
@@ -18,6 +20,8 @@ __all__ = [
     "FALLBACK",
     "HELP_MESSAGE",
     "VOICES",
+    "AgentSettings",
+    "AgentTurn",
     "Care",
     "ClauseSplitter",
     "Conversation",
@@ -31,8 +35,10 @@ __all__ = [
     "Trace",
     "Turn",
     "Voice",
+    "VoiceAgent",
     "choose_voice",
     "default_reply_model",
+    "events_of",
     "open_stages",
     "segment",
     "segment_stream",

@@ -47,6 +47,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "Transcript": "emolib.speech.transcript",
         "TranscriptionServer": "emolib.speech.transcription_server",
         "TurnDetector": "emolib.speech.turn",
+        "Unheard": "emolib.speech.listening",
         "VoiceDetector": "emolib.speech.vad",
         "WavSink": "emolib.speech.sinks",
         "WebRtcDetector": "emolib.speech.vad",

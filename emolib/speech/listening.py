@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from emolib.errors import EmolibError
 from emolib.speech.audio import SAMPLE_RATE, AudioClip, write_wav
 from emolib.speech.endpointing import Endpointer, SpeechEnd, SpeechStart
 from emolib.speech.sources import AudioSource
 from emolib.speech.transcript import NoSpeech, RecognitionStream, StreamingRecognizer, Transcript
 
-__all__ = ["Heard", "Partial", "listen", "utterances"]
+__all__ = ["Heard", "Partial", "Unheard", "listen", "utterances"]
 
 #: A pause this long may be the end: what was said is recognised now.
 _PAUSE_S = 0.06
@@ -35,6 +36,14 @@ class Heard:
     transcript: Transcript
 
 
+@dataclass(frozen=True)
+class Unheard:
+    """An utterance in which no words were understood, or whose recognition failed (`problem`)."""
+
+    end: SpeechEnd
+    problem: str | None = None
+
+
 def utterances(source: AudioSource, endpointer: Endpointer, *, save_to: Path | None = None) -> Iterator[AudioClip]:
     """The utterances of `source`, each with its pre-roll; written as WAV files to `save_to` where given."""
     for end in _ends(source, endpointer):
@@ -45,11 +54,11 @@ def utterances(source: AudioSource, endpointer: Endpointer, *, save_to: Path | N
 
 def listen(
     source: AudioSource, endpointer: Endpointer, recognizer: StreamingRecognizer
-) -> Iterator[SpeechStart | Partial | SpeechEnd | Heard]:
+) -> Iterator[SpeechStart | Partial | SpeechEnd | Heard | Unheard]:
     """Everything that happens in `source`, in order.
 
     Partial transcripts set how long the endpointer waits. An utterance in which no words were
-    understood has a SpeechEnd and no Heard.
+    understood, or whose recognition failed, has an Unheard in place of its Heard.
     """
     session = _Session(endpointer, recognizer)
     try:
@@ -79,7 +88,7 @@ class _Session:
         self._hurried = False
         self._seen = 0
 
-    def push(self, frame: np.ndarray) -> Iterator[SpeechStart | Partial | SpeechEnd | Heard]:
+    def push(self, frame: np.ndarray) -> Iterator[SpeechStart | Partial | SpeechEnd | Heard | Unheard]:
         event = self._endpointer.push(frame)
         if self._stream and not isinstance(event, SpeechStart):
             self._stream.push(frame)
@@ -91,7 +100,7 @@ class _Session:
         elif self._stream:
             yield from self._follow()
 
-    def finish(self) -> Iterator[SpeechEnd | Heard]:
+    def finish(self) -> Iterator[SpeechEnd | Heard | Unheard]:
         event = self._endpointer.finish()
         if event:
             yield from self._end(event)
@@ -121,7 +130,7 @@ class _Session:
         if text:
             self._endpointer.hint(text, self._first + covered)
 
-    def _end(self, event: SpeechEnd) -> Iterator[SpeechEnd | Heard]:
+    def _end(self, event: SpeechEnd) -> Iterator[SpeechEnd | Heard | Unheard]:
         yield event
         stream, self._stream = self._stream, None
         if not stream:
@@ -129,6 +138,8 @@ class _Session:
         try:
             yield Heard(event, stream.finish(event.end - self._first))
         except NoSpeech:
-            return
+            yield Unheard(event)
+        except EmolibError as error:
+            yield Unheard(event, str(error))
         finally:
             stream.close()

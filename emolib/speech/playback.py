@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +16,8 @@ __all__ = ["OrderedPlayer", "Played"]
 
 _FADE_S = 0.005
 _FAILED_S = 0.25
+#: Of what was played, so much is kept to tell an echo by.
+_REMEMBERED_S = 12.0
 _HELD_BACK = np.zeros(0, dtype=np.float32)
 
 
@@ -55,6 +58,8 @@ class OrderedPlayer:
         self._stopped = False
         self._fade_out_left: np.ndarray | None = None
         self._first_sample_at: float | None = None
+        self._paused = False
+        self._given: deque[np.ndarray] = deque()
         self._changed = threading.Condition()
         self._fade = max(1, round(_FADE_S * sink.sample_rate))
         sink.start(self._pull)
@@ -100,14 +105,33 @@ class OrderedPlayer:
         with self._changed:
             return self._changed.wait_for(self._is_over, timeout)
 
+    def pause(self) -> None:
+        """Be silent as fast as `stop` is, until `resume`."""
+        with self._changed:
+            if not self._stopped and not self._paused:
+                self._paused = True
+                self._fade_out_left = self._faded_tail()
+                self._starting = True
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        with self._changed:
+            self._paused = False
+
+    @property
+    def recent(self) -> AudioClip:
+        """What was given to the device in the last seconds, at its rate."""
+        with self._changed:
+            samples = np.concatenate(self._given) if self._given else _HELD_BACK
+        return AudioClip(samples, self._sink.sample_rate, "what was played")
+
     def stop(self) -> list[Played]:
         """Be silent within 10 ms and the latency of the device; give what was heard."""
         with self._changed:
             if not self._stopped:
                 self._stopped = True
-                self._fade_out_left = self._take(2 * self._fade)
-                if len(self._fade_out_left):
-                    self._fade_out_left = _faded(self._fade_out_left, 0, len(self._fade_out_left))
+                if not self._paused:
+                    self._fade_out_left = self._faded_tail()
                 self._close_current()
                 self._changed.notify_all()
         return self.heard
@@ -131,13 +155,27 @@ class OrderedPlayer:
     def _pull(self, count: int) -> np.ndarray:
         """The next samples, at most `count`, for the sink; fewer where nothing is ready."""
         with self._changed:
-            if self._stopped:
+            if self._stopped or self._paused:
                 tail, self._fade_out_left = self._fade_out_left, None
-                return tail if tail is not None else _HELD_BACK
-            samples = self._take(count)
+                samples = tail if tail is not None else _HELD_BACK
+            else:
+                samples = self._take(count)
             if len(samples) and self._first_sample_at is None:
                 self._first_sample_at = time.monotonic()
+            self._remember(samples)
             return samples
+
+    def _faded_tail(self) -> np.ndarray:
+        """The next samples, fading out to silence."""
+        tail = self._take(2 * self._fade)
+        return _faded(tail, 0, len(tail)) if len(tail) else tail
+
+    def _remember(self, samples: np.ndarray) -> None:
+        if len(samples):
+            self._given.append(samples)
+        kept = sum(map(len, self._given))
+        while kept - len(self._given[0] if self._given else ()) > _REMEMBERED_S * self._sink.sample_rate:
+            kept -= len(self._given.popleft())
 
     def _take(self, count: int) -> np.ndarray:
         taken: list[np.ndarray] = []

@@ -1,0 +1,61 @@
+"""When the speaker talks over the answer: what is an interruption, and what is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+__all__ = ["BACKCHANNELS", "heard_words", "is_backchannel", "is_echo"]
+
+#: Words and sounds with which a listener says that he is listening. They do not ask for the floor.
+BACKCHANNELS = frozenset(
+    "ah aha ahh alright hm hmm huh mhm mm mmhm mmm oh ok okay really right sure uh uhhuh uhm um wow yeah yep yes yup"
+    " 嗯 嗯嗯 啊 哦 噢 对 好 是".split()
+)
+
+_WORD = re.compile(r"[\w'-]+")
+#: Backchannels come one or a few at a time: "mhm, right, okay".
+_MOST_WORDS = 3
+
+
+def is_backchannel(text: str) -> bool:
+    """Whether `text` says no more than that somebody is listening; an empty one does."""
+    words = [word.replace("-", "") for word in _WORD.findall(text.lower())]
+    return len(words) <= _MOST_WORDS and all(word in BACKCHANNELS for word in words)
+
+
+def is_echo(heard: np.ndarray, played: np.ndarray, *, least: float = 0.5) -> bool:
+    """Whether `heard` is what the loudspeaker plays: its correlation with `played` is at least `least` at some delay.
+
+    Both are float32 at the same rate; `played` reaches further back than `heard` by the longest delay.
+    """
+    if len(played) < len(heard) or not len(heard):
+        return False
+    size = 1 << (len(played) + len(heard)).bit_length()
+    heard, played = heard - heard.mean(), played - played.mean()
+    spectrum = np.fft.rfft(played, size) * np.conj(np.fft.rfft(heard, size))
+    products = np.fft.irfft(spectrum, size)[: len(played) - len(heard) + 1]
+    energy = np.cumsum(np.concatenate([[0.0], played.astype(np.float64) ** 2]))
+    windows = energy[len(heard) :] - energy[: len(energy) - len(heard)]
+    scale = np.sqrt(np.maximum(windows, 1e-12) * max(float((heard.astype(np.float64) ** 2).sum()), 1e-12))
+    return bool((np.abs(products) / scale).max() >= least)
+
+
+def heard_words(clauses: Sequence[str], shares: Sequence[float | None]) -> str:
+    """What was heard of `clauses`: of each the share in [0, 1], cut after a whole word (or character of Chinese).
+
+    None stands for a clause that could not be spoken, and that silence took the place of.
+    """
+    kept = []
+    for clause, share in zip(clauses, shares, strict=False):
+        if share is None:
+            continue
+        units = list(re.finditer(r"[\u3400-\u9fff]|\S+?(?=[\u3400-\u9fff]|\s|$)", clause))
+        count = len(units) if share >= 1 else int(share * len(units))
+        if count:
+            kept.append(clause[: units[count - 1].end()])
+        if share < 1:
+            break
+    return " ".join(kept)

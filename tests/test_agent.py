@@ -1,0 +1,373 @@
+"""A spoken conversation on virtual time: overlapping, interrupted, with engines that fail, hang and answer late."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from dialogue_stages import scores
+from virtual_time import VirtualPlayer, now, run_virtually
+
+from emolib.chat import Message
+from emolib.dialogue import FALLBACK, HELP_MESSAGE, AgentSettings, AgentTurn, Distress, Stages, VoiceAgent
+from emolib.dialogue.interruption import heard_words, is_backchannel, is_echo
+from emolib.emotions import EmotionScores
+from emolib.errors import ServiceError
+from emolib.speech import AudioClip, Heard, Partial, SpeechEnd, SpeechStart, Transcript, Unheard
+
+REPLY = "That is good news, I am glad. Tell me more about it. Was it hard?"
+
+
+@dataclass
+class World:
+    """The engines of an agent, with what each does wrong, and what was heard of them."""
+
+    reply: str = REPLY
+    feel_s: float = 0.05
+    token_s: float = 0.01
+    speak_s: float = 0.2
+    feels: EmotionScores = field(default_factory=lambda: scores("joy"))
+    fails: frozenset[str] = frozenset()
+    silent: bool = False
+    players: list[VirtualPlayer] = field(default_factory=list)
+    requests: list[Any] = field(default_factory=list)
+    asked: list[list[Message]] = field(default_factory=list)
+    asked_at: list[float] = field(default_factory=list)
+    blocked: bool = False
+    settings: AgentSettings = field(default_factory=AgentSettings)
+    delay: Callable[[float], float] = lambda seconds: seconds
+    name: str = "a test"
+
+    def start(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+    def classify(self, texts: Sequence[str]) -> list[EmotionScores]:
+        if "classify" in self.fails:
+            raise ServiceError("the classifier is gone")
+        return [self.feels for _ in texts]
+
+    async def stream(self, history: Sequence[Message], emotion: EmotionScores | None) -> AsyncIterator[str]:
+        self.asked.append(list(history))
+        self.asked_at.append(now())
+        for number, word in enumerate(self.reply.split(" ")):
+            await asyncio.sleep(3600 if self.silent else self.delay(self.token_s))
+            if "reply" in self.fails and number == 3:
+                raise ServiceError("the reply model is gone")
+            yield word + " "
+
+    def synthesize(self, request: Any) -> AudioClip:
+        self.requests.append(request)
+        if "speak" in self.fails and "Tell" in request.text:
+            raise ServiceError("the voice is gone")
+        return AudioClip(np.ones(300 * len(request.text.split()), np.float32), 1000)
+
+    async def offload(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        seconds = self.feel_s if work == self.classify else self.speak_s
+        await asyncio.sleep(self.delay(seconds))
+        return work(*arguments)
+
+    def agent(self, **options: Any) -> VoiceAgent:
+        def player() -> VirtualPlayer:
+            self.players.append(VirtualPlayer(self.blocked))
+            return self.players[-1]
+
+        stages = Stages(None, self, self, self, "a test")
+        return VoiceAgent(stages, player, settings=self.settings, offload=self.offload, clock=now, **options)
+
+    def converse(self, *script: Any, **options: Any) -> list[AgentTurn]:
+        """The turns of a script: events, and seconds between them."""
+
+        async def run() -> list[AgentTurn]:
+            return await self.agent(**options).converse(played(script))
+
+        return run_virtually(run())
+
+
+async def played(script: Sequence[Any]) -> AsyncIterator[Any]:
+    for entry in script:
+        if isinstance(entry, int | float):
+            await asyncio.sleep(entry)
+        else:
+            yield entry
+
+
+START = SpeechStart(0, 0)
+
+
+def end(seconds: float = 1.0) -> SpeechEnd:
+    clip = AudioClip(np.random.default_rng(0).normal(size=round(16_000 * seconds)).astype(np.float32), 16_000)
+    return SpeechEnd(0, len(clip.samples), len(clip.samples), clip, "silence")
+
+
+def said(text: str, seconds: float = 1.0) -> Heard:
+    return Heard(end(seconds), Transcript(text))
+
+
+def test_a_turn_is_felt_answered_and_heard_in_order():
+    world = World()
+    (turn,) = world.converse(START, Partial("I passed", 100), 1.0, said("I passed the exam"))
+    assert turn.transcript == "I passed the exam"
+    assert turn.emotion.label == "joy"
+    assert turn.reply == turn.written == REPLY
+    assert not turn.interrupted
+    assert not turn.problems
+    assert [number for number, _ in world.players[0].times] == sorted(number for number, _ in world.players[0].times)
+    assert {request.emotion for request in world.requests} == {"joy"}
+
+
+def test_the_first_clause_is_spoken_while_the_rest_is_written():
+    world = World(token_s=0.5)
+    (turn,) = world.converse(said("I passed"))
+    assert turn.trace.marks["first_sound"] < turn.trace.spans[-1].end - 2
+    assert turn.trace.marks["first_sound"] < 0.5 * len(REPLY.split())
+
+
+def test_a_late_classifier_does_not_hold_up_the_reply():
+    world = World(feel_s=5.0)
+    (turn,) = world.converse(said("I passed"))
+    assert turn.emotion.abstained
+    assert turn.problems == ("the classifier was late",)
+    assert turn.trace.marks["first_token"] < 0.5
+
+
+def test_an_estimate_from_the_partial_transcript_stands_in_for_a_late_classifier():
+    world = World(feel_s=0.3)
+    (turn,) = world.converse(START, Partial("I pass", 1), 1.0, said("I passed"))
+    assert turn.emotion.label == "joy"
+
+
+def test_an_interruption_ends_the_answer_and_only_what_was_heard_is_remembered():
+    world = World()
+    agent_turns = world.converse(
+        said("I passed"), 2.5, START, 0.6, Partial("wait please", 1), 0.5, said("wait please, stop"), history=None
+    )
+    first, second = agent_turns
+    assert first.interrupted
+    assert REPLY.startswith(first.reply)
+    assert first.reply != REPLY
+    assert first.reply == "" or first.reply.split()[-1] in REPLY.split(), "cut at a word"
+    assert second.transcript == "wait please, stop"
+    assert [message.content for message in world.asked[1]][:2] == ["I passed", first.reply]
+
+
+def test_nothing_of_an_interrupted_turn_is_heard_later():
+    world = World()
+    world.converse(said("I passed"), 2.5, START, 0.6, Partial("no no no", 1), 5.0, said("no, stop it"))
+    first = world.players[0]
+    assert first.stopped_at is not None
+    assert all(moment <= first.stopped_at for _, moment in first.times)
+
+
+def test_an_interrupted_turn_stops_working_at_once():
+    world = World(token_s=0.5, settings=AgentSettings(warm_up_s=0.1))
+    world.converse(said("I passed"), 6.0, START, 0.6, Partial("no no no", 1), 0.1, said("no, stop it"))
+    assert world.players[0].stopped_at == pytest.approx(6.6, abs=0.01)
+    assert world.asked_at[1] == pytest.approx(6.75, abs=0.05), "the classifier's time after what was said"
+    assert len(world.requests) < 2 * 4, "clauses of the first turn that nobody would hear are not spoken"
+
+
+@pytest.mark.parametrize("word", ["mhm", "Yeah.", "okay, right", "嗯"])
+def test_a_backchannel_lets_the_answer_go_on(word: str):
+    world = World()
+    (turn,) = world.converse(said("I passed"), 2.5, START, 0.2, said(word, 0.4))
+    assert turn.reply == REPLY
+    assert not turn.interrupted
+
+
+def test_a_short_sound_without_words_lets_the_answer_go_on():
+    (turn,) = World().converse(said("I passed"), 2.5, START, 0.3, Unheard(end(0.3)))
+    assert turn.reply == REPLY
+
+
+def test_the_answer_is_silent_while_it_is_not_known_what_was_said():
+    world = World()
+    world.converse(said("I passed"), 2.5, START, 3.0, Unheard(end(0.3)))
+    moments = [moment for _, moment in world.players[0].times]
+    assert max(after - before for before, after in pairwise(moments)) >= 2.9
+
+
+def test_the_first_second_of_an_answer_cannot_be_interrupted():
+    (turn,) = World().converse(said("I passed"), 0.8, START, 0.1, said("what", 0.6))
+    assert turn.reply == REPLY
+
+
+def test_with_half_duplex_an_answer_is_heard_to_its_end():
+    world = World(settings=AgentSettings(half_duplex=True))
+    (turn,) = world.converse(said("I passed"), 2.5, START, 0.8, said("stop it now"))
+    assert turn.reply == REPLY
+
+
+def test_who_goes_on_before_the_answer_has_begun_is_answered_as_a_whole():
+    world = World(speak_s=2.0)
+    (turn,) = world.converse(said("I was at"), 0.5, START, 0.5, said("the station"))
+    assert turn.transcript == "I was at the station"
+
+
+def test_twenty_turns_each_interrupted():
+    world = World()
+    script = [said("first")]
+    for number in range(20):
+        script += [2.5, START, 0.7, Partial("no wait", 1), 0.3, said(f"question {number}")]
+    turns = world.converse(*script)
+    assert [turn.transcript for turn in turns] == ["first", *(f"question {number}" for number in range(20))]
+    assert [turn.interrupted for turn in turns] == [True] * 20 + [False]
+
+
+@pytest.mark.parametrize("stage", ["classify", "reply", "speak"])
+def test_a_stage_that_fails_is_named_and_the_next_turn_works(stage: str):
+    world = World(fails=frozenset([stage]))
+
+    async def run() -> list[AgentTurn]:
+        agent = world.agent()
+
+        async def script() -> AsyncIterator[Any]:
+            yield said("I passed")
+            await asyncio.sleep(60)
+            world.fails = frozenset()
+            yield said("And now?")
+
+        return await agent.converse(script())
+
+    broken, whole = run_virtually(run())
+    assert broken.problems
+    assert broken.reply, "something is said"
+    assert whole.reply == REPLY
+    assert not whole.problems
+
+
+def test_a_reply_model_that_hangs_is_answered_for():
+    (turn,) = World(silent=True).converse(said("I passed"))
+    assert turn.reply == FALLBACK
+    assert "silent" in turn.problems[0]
+
+
+def test_a_voice_that_hangs_leaves_silence():
+    world = World(speak_s=1000)
+    (turn,) = world.converse(said("I passed"))
+    assert turn.reply == ""
+    assert all("not spoken within" in problem for problem in turn.problems)
+
+
+def test_a_recogniser_that_fails_is_apologised_for():
+    failed, answered = World().converse(Unheard(end(), "it is gone"), 30.0, said("hello there"))
+    assert failed.reply == FALLBACK
+    assert "it is gone" in failed.problems[0]
+    assert answered.reply == REPLY
+
+
+@pytest.mark.parametrize("reply", ["", "🙂 🙂", "** ** <br>"])
+def test_a_reply_with_nothing_to_say_is_answered_for(reply: str):
+    (turn,) = World(reply=reply).converse(said("I passed"))
+    assert turn.reply == FALLBACK
+
+
+def test_an_endless_reply_is_cut():
+    (turn,) = World(reply="word and word. " * 2000, token_s=0.001, speak_s=0.001).converse(said("talk"))
+    assert len(turn.written) <= 4100
+    assert "cut" in turn.problems[0]
+
+
+def test_a_sink_that_blocks_is_given_up():
+    (turn,) = World(blocked=True).converse(said("I passed"))
+    assert "stood still" in turn.problems[-1]
+    assert turn.reply == ""
+
+
+def test_words_of_self_harm_are_answered_with_the_help_message():
+    (turn,) = World().converse(said("I want to die"))
+    assert turn.distress is Distress.URGENT
+    assert turn.reply == HELP_MESSAGE
+
+
+def test_a_source_that_breaks_ends_the_conversation_with_its_error():
+    async def script() -> AsyncIterator[Any]:
+        yield said("I passed")
+        await asyncio.sleep(2)
+        raise ServiceError("the microphone is gone")
+
+    world = World()
+
+    async def run() -> None:
+        await world.agent().converse(script())
+
+    with pytest.raises(ServiceError, match="microphone"):
+        run_virtually(run())
+    assert world.players[0].stopped_at is not None
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_whatever_happens_order_is_kept_and_history_is_what_was_heard(seed: int):
+    chance = random.Random(seed)
+    world = World(delay=lambda seconds: seconds * chance.choice([0, 0.5, 1, 1, 2, 8]))
+    script: list[Any] = []
+    for number in range(chance.randrange(1, 8)):
+        script += [chance.uniform(0, 4), START, chance.uniform(0, 1), Partial("well now", 1), chance.uniform(0, 1)]
+        script.append(chance.choice([said(f"question {number}"), said("mhm", 0.3), Unheard(end(0.2)), said("so", 0.3)]))
+        world.fails = frozenset(chance.sample(["classify", "reply", "speak"], chance.choice([0, 0, 1, 2])))
+
+    async def run() -> VoiceAgent:
+        agent = world.agent()
+        await agent.converse(played(script))
+        assert len(asyncio.all_tasks()) == 2, "this one and the time limit's; nothing else is left running"
+        return agent
+
+    agent = run_virtually(run())
+    assert [turn.number for turn in agent.turns] == sorted(turn.number for turn in agent.turns)
+    for player in world.players:
+        order = [number for number, _ in player.times]
+        assert order == sorted(order)
+        assert player.stopped_at is not None
+        assert all(moment <= player.stopped_at for _, moment in player.times)
+    for before, after in pairwise(world.players):
+        assert not before.times or not after.times or before.times[-1][1] <= after.times[0][1], "one voice at a time"
+    remembered = [(turn.transcript, turn.reply) for turn in agent.turns if turn.transcript]
+    messages = [message.content for message in agent.history.messages]
+    assert list(zip(messages[::2], messages[1::2], strict=True)) == remembered
+    for turn in agent.turns:
+        written = iter(turn.written.split())
+        assert all(word in written for word in turn.reply.split()), "what was heard was written, in that order"
+
+
+def test_two_hundred_turns_leave_nothing_behind():
+    world = World()
+    script: list[Any] = []
+    for number in range(200):
+        script += [said(f"question {number}"), 30.0]
+    turns = world.converse(*script)
+    assert len(turns) == 200
+    assert {turn.reply for turn in turns} == {REPLY}
+    firsts = [turn.trace.marks["first_sound"] for turn in turns]
+    assert max(firsts) - min(firsts) < 1e-6
+
+
+@pytest.mark.parametrize("text", ["", "Mhm.", "uh-huh", "oh, okay", "对"])
+def test_backchannels(text: str):
+    assert is_backchannel(text)
+
+
+@pytest.mark.parametrize("text", ["stop", "okay but why", "yes yes yes yes", "好的我知道"])
+def test_no_backchannels(text: str):
+    assert not is_backchannel(text)
+
+
+def test_what_was_heard_ends_with_a_whole_word():
+    assert heard_words(["one two three four", "five six"], [1.0, 0.5]) == "one two three four five"
+    assert heard_words(["one two three four"], [0.49]) == "one"
+    assert heard_words(["one two", "three", "four"], [1.0, None, 1.0]) == "one two four"
+    assert heard_words(["我今天很高兴"], [0.5]) == "我今天"
+    assert heard_words(["one"], []) == ""
+
+
+def test_an_echo_is_what_is_being_played_a_moment_later_and_weaker():
+    noise = np.random.default_rng(1).normal(size=48_000).astype(np.float32)
+    other = np.random.default_rng(2).normal(size=16_000).astype(np.float32)
+    assert is_echo(0.1 * noise[20_000:36_000] + 0.05 * other, noise)
+    assert not is_echo(other, noise)
+    assert not is_echo(other, noise[:100])
