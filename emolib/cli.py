@@ -339,26 +339,60 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _add_talk(commands: Any) -> None:
-    parser = _command(commands, "talk", _talk, "Answer a spoken question in a voice that fits its emotion.")
-    parser.add_argument("--in", dest="question", type=Path, required=True, help="a recording: WAV, FLAC, MP3 …")
-    parser.add_argument("--out", dest="answer", type=Path, required=True, help="the WAV of the answer")
+    parser = _command(commands, "talk", _talk, "Answer what is spoken, in a voice that fits its emotion.")
+    parser.add_argument(
+        "--in", dest="questions", type=Path, nargs="+", default=[],
+        help="recordings: WAV, FLAC, MP3 …; more than one are a conversation (default: the microphone)",
+    )  # fmt: skip
+    parser.add_argument("--out", dest="answer", type=Path, help="the WAV of the answer (default: the loudspeaker)")
     parser.add_argument(
         "--model", default=DEFAULT_EMOTION_MODEL, help="what judges the emotion, as for classify (default %(default)s)"
     )
     _add_chat_options(parser)
     parser.add_argument("--tts-url", metavar="URL", help="a speech service that runs already (default: our own)")
     parser.add_argument("--json", action="store_true", help="print transcript, emotion, reply and times as JSON")
+    parser.add_argument("--half-duplex", action="store_true", help="nobody can interrupt: for an open loudspeaker")
+    parser.add_argument("--history", type=Path, metavar="FILE", help="go on from this conversation and save it there")
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="write the stages of each turn as JSON lines")
 
 
 def _talk(options: argparse.Namespace) -> int:
     from emolib.dialogue import default_reply_model, talk
 
     replies = default_reply_model(options.chat_url, options.chat_model)
-    turn = talk(options.question, options.answer, options.model, reply_model=replies, tts_url=options.tts_url)
+    if len(options.questions) != 1 or not options.answer or options.trace or options.history:
+        return _converse(options, replies)
+    turn = talk(options.questions[0], options.answer, options.model, reply_model=replies, tts_url=options.tts_url)
     if options.json:
         _print_json(turn.as_dict())
     else:
         print(turn.table())
+    return 0
+
+
+def _converse(options: argparse.Namespace, replies: Any) -> int:
+    from emolib.dialogue import History
+    from emolib.dialogue.live import latency_table, talk_live, write_trace
+
+    history = History.load(options.history) if options.history else History()
+
+    def show(turn: Any) -> None:
+        if options.json:
+            _print_json(turn.as_dict())
+            return
+        print(f"[{turn.as_dict()['emotion']}] {turn.transcript}\n  {turn.reply}{' …' if turn.interrupted else ''}")
+        for problem in turn.problems:
+            print(f"  ({problem})")
+
+    turns = talk_live(
+        options.questions, options.answer, options.model, reply_model=replies, tts_url=options.tts_url,
+        half_duplex=options.half_duplex, history=history, on_turn=show, ready=_say,
+    )  # fmt: skip
+    if options.history:
+        history.save(options.history)
+    if options.trace:
+        write_trace(turns, options.trace)
+    print(latency_table(turns), file=sys.stderr)
     return 0
 
 
@@ -417,9 +451,8 @@ def _add_serve_llm(commands: Any) -> None:
 
 
 def _serve_llm(options: argparse.Namespace) -> int:
-    from emolib.chat import thread_budget
     from emolib.export import serve_llm
-    from emolib.llama_server import LlamaServerOptions
+    from emolib.llama_server import LlamaServerOptions, thread_budget
 
     how = LlamaServerOptions(
         host=options.host,

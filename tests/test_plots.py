@@ -16,6 +16,7 @@ from emolib.plots import (
     cross_entropy_loss,
     forgetting,
     gradient_norm,
+    latency_waterfall,
     plot_run,
     reliability,
     training_loss,
@@ -120,3 +121,11 @@ def test_a_run_without_a_single_step_says_so(run: Path) -> None:
 def test_a_folder_that_is_no_run_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(EmolibError, match=str(tmp_path)):
         plot_run(tmp_path, tmp_path / "figures")
+
+
+def test_a_waterfall_shows_each_stage_when_it_ran() -> None:
+    spans = [{"stage": "reply", "start_ms": 10, "end_ms": 90}, {"stage": "speak", "start_ms": 40, "end_ms": 60}]
+    chart = latency_waterfall({"spans": spans, "marks_ms": {"first_sound": 60}})
+    assert chart.points == (("reply", 10, 90), ("speak", 40, 60))
+    with pytest.raises(InputError, match="--trace"):
+        latency_waterfall({"spans": []})

@@ -6,7 +6,7 @@ from typing import Any
 
 from emolib.chat.bounds import bounded, count_words
 from emolib.chat.compatible import OPENAI_URL, OpenAIReplyModel
-from emolib.chat.local import LlamaReplyModel, adapters_off, thread_budget
+from emolib.chat.local import LlamaReplyModel, adapters_off
 from emolib.chat.messages import Message, ReplyModel
 from emolib.chat.tone import NEUTRAL, TONES, full_opening, short_opening, tone_for
 
@@ -24,7 +24,6 @@ __all__ = [
     "count_words",
     "full_opening",
     "short_opening",
-    "thread_budget",
     "tone_for",
     "understand",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
@@ -16,24 +15,13 @@ from emolib.chat.messages import Message
 from emolib.chat.tone import short_opening
 from emolib.emotions import EmotionScores
 from emolib.errors import ModelError
-from emolib.llama_server import LlamaServerOptions, start_server
+from emolib.llama_server import LlamaServerOptions, start_server, thread_budget
 
-__all__ = ["LlamaReplyModel", "adapters_off", "thread_budget"]
+__all__ = ["LlamaReplyModel", "adapters_off"]
 
 # A model this small falls into repeating a phrase. llama.cpp's DRY sampler stops that, and unlike a
 # plain repetition penalty leaves the words of the question free.
 _NO_LOOPS = {"dry_multiplier": 0.8, "dry_allowed_length": 4}
-
-
-def thread_budget(limit: int = 4) -> int:
-    """Threads for llama.cpp: the cores that this process may use less one, at least 1 and at most `limit`.
-
-    llama.cpp's threads wait for each other after every operation. Where one of them has to share its
-    core all of them stand still: on 2 cores with one busy, 2 threads took 8 to 34 s for a reply that 1
-    thread wrote in under 2 s, and on 2 idle cores the second thread saves a third of 0.8 s.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(limit, cores - 1))
 
 
 @dataclass

@@ -26,7 +26,7 @@ from emolib.dialogue.policy import Policy, Voice, choose_voice
 from emolib.dialogue.segment import segment, segment_stream
 from emolib.dialogue.speakable import speakable
 from emolib.dialogue.stages import Stages
-from emolib.dialogue.trace import Trace
+from emolib.dialogue.trace import Span, Trace
 from emolib.dialogue.turn import FALLBACK
 from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.errors import EmolibError, ServiceError
@@ -405,16 +405,17 @@ class VoiceAgent:
 
     async def _be_heard(self, turn: _Turn) -> None:
         """Wait until the answer was played; a player that stands still for too long is given up."""
-        with turn.trace.stage("play"):
-            position, since = -1, self._clock()
-            while not turn.player.wait(0):
-                await asyncio.sleep(_POLL_S)
-                now = sum(played.samples for played in turn.player.heard)
-                if now != position or self._suspected_at is not None:
-                    position, since = now, self._clock()
-                elif self._clock() - since > self.settings.stuck_s:
-                    turn.problems.append(f"the player stood still for {self.settings.stuck_s:g} s")
-                    return
+        position, since = -1, self._clock()
+        while not turn.player.wait(0):
+            await asyncio.sleep(_POLL_S)
+            now = sum(played.samples for played in turn.player.heard)
+            if now != position or self._suspected_at is not None:
+                position, since = now, self._clock()
+            elif self._clock() - since > self.settings.stuck_s:
+                turn.problems.append(f"the player stood still for {self.settings.stuck_s:g} s")
+                break
+        if (first := turn.trace.marks.get("first_sound")) is not None:
+            turn.trace.spans.append(Span("play", first, turn.trace.now()))
 
 
 def _shares(heard: Sequence[Played]) -> list[float | None]:

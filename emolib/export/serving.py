@@ -12,7 +12,7 @@ from typing import Any
 from emolib.errors import UsageError
 from emolib.files import sha256
 from emolib.gguf_file import check_fits, read_header
-from emolib.llama_server import LlamaServerOptions, start_server
+from emolib.llama_server import LlamaServerOptions, start_server, thread_budget
 
 __all__ = ["open_llm_server", "serve_llm"]
 
@@ -53,7 +53,6 @@ def open_llm_server(
     that name its scale, so any client that does not know of it talks to the base model. Errors are those of
     `start_server`, and ModelError where an adapter is of another base.
     """
-    from emolib.chat import thread_budget
     from emolib.models import chat_gguf
 
     options = options or LlamaServerOptions(slots=_SLOTS, threads=thread_budget())

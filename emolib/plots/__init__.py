@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emolib.plots.chart import Chart
+from emolib.plots.conversation import latency_waterfall
 from emolib.plots.evaluation import confusion_matrix, forgetting, reliability
 from emolib.plots.training import cross_entropy_loss, gradient_norm, open_run, training_loss
 
@@ -19,6 +20,7 @@ __all__ = [
     "cross_entropy_loss",
     "forgetting",
     "gradient_norm",
+    "latency_waterfall",
     "plot_run",
     "reliability",
     "run_charts",

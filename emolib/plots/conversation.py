@@ -1,0 +1,39 @@
+"""Where the time of a spoken turn goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from emolib.errors import InputError
+from emolib.plots.chart import BLUE, GREY, ORANGE, Chart, panels
+
+__all__ = ["latency_waterfall"]
+
+_ROWS = ("classify", "reply", "speak", "play")
+_MARKS = {"first_token": "first token", "first_sound": "first sound"}
+
+
+def latency_waterfall(turn: Mapping[str, Any]) -> Chart:
+    """The stages of one turn of a trace (`emolib talk --trace`) on a line each, overlapping as they did.
+
+    Time runs from the moment that the end of the utterance was known. InputError for a turn without stages.
+    """
+    spans = [span for span in turn.get("spans", ()) if span["stage"] in _ROWS]
+    if not spans:
+        raise InputError("this turn has no stages to draw; name a turn of a trace that `emolib talk --trace` wrote")
+    figure, (axes,) = panels(["One turn"], "milliseconds since the end of speech was known", "", grid=False)
+    rows = [stage for stage in _ROWS if any(span["stage"] == stage for span in spans)]
+    for span in spans:
+        length = max(span["end_ms"] - span["start_ms"], 2)
+        colour = ORANGE if span["stage"] == "play" else BLUE
+        axes.barh(rows.index(span["stage"]), length, left=span["start_ms"], height=0.5, color=colour, edgecolor="white")
+    for mark, name in _MARKS.items():
+        if (moment := turn.get("marks_ms", {}).get(mark)) is not None:
+            axes.axvline(moment, color=GREY, linestyle=":", linewidth=1)
+            axes.text(moment, -0.62, f" {name}, {moment} ms", fontsize=8, color=GREY)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_ylim(len(rows) - 0.4, -0.8)
+    axes.set_xlim(left=0)
+    columns = ("stage", "start_ms", "end_ms")
+    return Chart("latency_waterfall", figure, columns, tuple(tuple(span[key] for key in columns) for span in spans))
