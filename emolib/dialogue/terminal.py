@@ -12,7 +12,7 @@ from typing import TextIO
 from emolib.chat import Message, ReplyModel
 from emolib.dialogue.history import History
 from emolib.dialogue.stages import Classifier
-from emolib.dialogue.text_chat import TextReply, TextSession
+from emolib.dialogue.text_chat import TextSession, shown_emotion
 from emolib.emotions import EmotionScores
 from emolib.errors import EmolibError
 
@@ -56,7 +56,7 @@ class TerminalChat:
 
     async def _exchange(self, session: TextSession, line: str) -> None:
         emotion = await asyncio.to_thread(session.feel, line)
-        self._write(f"[{_shown(emotion)}]{'' if self.source.isatty() else ' ' + line}\n")
+        self._write(f"[{shown_emotion(emotion)}]{'' if self.source.isatty() else ' ' + line}\n")
         if self.understanding:
             await self._show_understanding(session, line, emotion)
         answer = await session.reply(line, emotion, self._write)
@@ -64,7 +64,7 @@ class TerminalChat:
         if answer.problem:
             self._write(f"({answer.problem})\n")
         if self.stats:
-            self._write(f"({_speed(answer)})\n")
+            self._write(f"({answer.speed})\n")
         if self.history_file:
             session.history.save(self.history_file)
 
@@ -84,12 +84,3 @@ class TerminalChat:
             self.sink.flush()
 
         return write
-
-
-def _shown(emotion: EmotionScores) -> str:
-    return "neutral" if emotion.abstained else f"{emotion.label} {emotion.confidence:.0%}"
-
-
-def _speed(answer: TextReply) -> str:
-    first = "no token" if answer.first_piece_s is None else f"first token after {answer.first_piece_s * 1000:.0f} ms"
-    return first if answer.pieces_per_s is None else f"{first}, {answer.pieces_per_s:.1f} tokens/s"

@@ -15,7 +15,7 @@ from emolib.dialogue.turn import FALLBACK
 from emolib.emotions import EmotionScores
 from emolib.errors import EmolibError
 
-__all__ = ["TextReply", "TextSession"]
+__all__ = ["TextReply", "TextSession", "shown_emotion"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,14 @@ class TextReply:
     first_piece_s: float | None
     pieces_per_s: float | None
     problem: str | None = None
+
+    @property
+    def speed(self) -> str:
+        """Time to the first token and tokens a second, for people."""
+        if self.first_piece_s is None:
+            return "no token"
+        first = f"first token after {self.first_piece_s * 1000:.0f} ms"
+        return first if self.pieces_per_s is None else f"{first}, {self.pieces_per_s:.1f} tokens/s"
 
 
 class TextSession:
@@ -78,3 +86,8 @@ def _rate(times: list[float]) -> float | None:
     if len(times) < 2 or times[-1] == times[0]:
         return None
     return (len(times) - 1) / (times[-1] - times[0])
+
+
+def shown_emotion(emotion: EmotionScores) -> str:
+    """The label with its confidence, or "neutral", for people."""
+    return "neutral" if emotion.abstained else f"{emotion.label} {emotion.confidence:.0%}"
