@@ -91,8 +91,6 @@ def _llama(files: Sequence[Path]) -> tuple[Any, Any]:
     options = LlamaServerOptions(slots=4, slot_tokens=1024, threads=os.cpu_count() or 1)
     server, _ = open_llm_server(model, adapters, options)
     classifier = EmotionClassifier.load(server.listening_address)
-    session = requests.Session()
-    session.trust_env = False
 
     def stream() -> Iterator[str]:
         body = {
@@ -101,7 +99,10 @@ def _llama(files: Sequence[Path]) -> tuple[Any, Any]:
         }  # fmt: skip
         # The closure holds the server: it stops when nothing does.
         url = f"{server.listening_address}/v1/chat/completions"
-        with session.post(url, json=body, stream=True, timeout=120) as answer:
+        # A connection of its own: the server closes one that has carried a stream, also while it is asked again.
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.post(url, json=body, stream=True, timeout=120)
             for line in answer.iter_lines():
                 if line.startswith(b"data: {"):
                     choices = json.loads(line[6:])["choices"]
