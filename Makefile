@@ -1,6 +1,7 @@
 # make demo      the main job, from a corpus to a spoken answer      make test       all tests, notebooks last
 # make setup     only the environment (.venv)                       make notebooks  only the notebooks
 # make lint      style                                              make bench      every benchmark, quick form
+# make address SLUG=owner/name   the repository's address in badges and install cells
 # make env-fish  the environment of Fish-Speech (.venv-fish)       make conformance  its real HTTP layer as a peer
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test unit notebooks lint bench system env-fish conformance clean
+.PHONY: setup address demo test unit notebooks lint bench system env-fish conformance clean
 
 setup: $(READY)
 
@@ -33,8 +34,11 @@ notebooks: setup
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks
 
 lint: setup
-	$(BIN)/ruff check emolib tests benchmarks
-	$(BIN)/ruff format --check emolib tests benchmarks
+	$(BIN)/ruff check emolib tests benchmarks tools
+	$(BIN)/ruff format --check emolib tests benchmarks tools
+
+address: setup
+	$(BIN)/python tools/address.py $(SLUG)
 
 bench: setup
 	for name in $(notdir $(basename $(wildcard benchmarks/[a-z]*.py))); do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
