@@ -26,7 +26,7 @@ import random
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -56,6 +56,8 @@ _SUSPICIOUS = 0.1
 _AT_MOST = {"joy": 2400, "anger": 2200, NEUTRAL: 3000}
 #: Comments of GoEmotions' training file that are held back for the temperature and the neutral threshold.
 _HELD_BACK = 1500
+#: The run folders that made an adapter, one after the other.
+_PARTS = {"carer": ("carer",), "everyday": ("everyday", "everyday-finished")}
 #: Comments of each group that are repeated when `everyday` is finished on our own sentences.
 _REPEATED = {**dict.fromkeys(EMOTIONS, 250), NEUTRAL: 600}
 FINISH_SETTINGS = SETTINGS.replace(learning_rate=5e-4, warmup_steps=10, epochs=1.0)
@@ -163,17 +165,18 @@ def _kept(file: Path, make: Callable[[], Corpus]) -> Corpus:
 
 def install(report: Report, out: Path) -> None:
     """Put both adapters with their cards into the package, and judge them there."""
-    for name in NAMES:
-        classifier = EmotionClassifier.load(out / name)
+    runs = {name: [RunFolder.open(out / part) for part in parts] for name, parts in _PARTS.items()}
+    for name, parts in runs.items():
+        classifier = EmotionClassifier.load(parts[-1].path)
         rows, held_back = _validation_rows(), everyday_corpus()[1]
         fit_on = rows if name == "carer" else [row for row in held_back if row[1] != NEUTRAL]
         classifier = replace(classifier, temperature=_temperature(classifier, fit_on))
         if name == "everyday":
             classifier = replace(classifier, abstain_below=_threshold(classifier, held_back))
-        _install(name, out / name, classifier)
+        _install(name, parts, classifier)
     measure(report, quick=False)
-    for name in NAMES:
-        write_text(ADAPTERS / name / "README.md", _card(name, RunFolder.open(out / name), report))
+    for name, parts in runs.items():
+        write_text(ADAPTERS / name / "README.md", _card(name, parts, report))
 
 
 def _validation_rows() -> list[tuple[str, str]]:
@@ -196,12 +199,12 @@ def _threshold(classifier: EmotionClassifier, rows: list[tuple[str, str]]) -> fl
     return max(candidates, key=lambda threshold: macro_f1_of(gold, answers_of(scores, threshold)))
 
 
-def _install(name: str, run: Path, classifier: EmotionClassifier) -> None:
+def _install(name: str, runs: Sequence[RunFolder], classifier: EmotionClassifier) -> None:
     """The adapter in float16, and what goes with it, in the package."""
     import torch
     from safetensors.torch import load_file, save_file
 
-    source, target = RunFolder.open(run).adapter, ADAPTERS / name
+    source, target = runs[-1].adapter, ADAPTERS / name
     target.mkdir(parents=True, exist_ok=True)
     weights = {key: tensor.to(torch.float16) for key, tensor in load_file(source / "adapter_model.safetensors").items()}
     save_file(weights, target / "adapter_model.safetensors", metadata={"format": "pt"})
@@ -211,7 +214,7 @@ def _install(name: str, run: Path, classifier: EmotionClassifier) -> None:
         target / "emolib.json",
         {**notes, "temperature": classifier.temperature, "abstain_below": classifier.abstain_below},
     )
-    for chart in run_charts(run):
+    for chart in run_charts(*runs):
         if chart.name in ("training_loss", "cross_entropy_loss"):
             (target / f"{chart.name}.png").write_bytes(chart.png())
 
@@ -225,8 +228,8 @@ _DATA_OF = {
     "everyday": (
         "GoEmotions (Demszky et al., 2020; CC BY 4.0): comments whose labels fall into one group of"
         " `emolib.emotions.GOEMOTIONS`, the frequent groups thinned out, and this project's own sentences"
-        " (Apache-2.0). No row of CARER. A neutral comment was trained towards all six labels alike. Apache-2.0, with"
-        " GoEmotions named."
+        " (Apache-2.0), which come once among the comments and twice at the end. No row of CARER. A neutral comment was"
+        " trained towards all six labels alike. Apache-2.0, with GoEmotions named."
     ),
 }
 _LIMITS = {
@@ -241,17 +244,17 @@ _LIMITS = {
 }
 
 
-def _card(name: str, run: RunFolder, report: Report) -> str:
-    trained = [line for line in run.log if "loss" in line]
-    # A paused process still has its clock running: the median step stands for all of them.
-    steps = [after["seconds"] - before["seconds"] for before, after in pairwise(trained)]
-    minutes = statistics.median(steps) * len(trained) / 60
+def _card(name: str, runs: Sequence[RunFolder], report: Report) -> str:
+    training = "; then ".join(_trained(run) for run in runs)
     columns = ["model", *(column for column in report.rows[0] if column != "model")]
     table = markdown_table(
         [column.replace("_", " ") for column in columns],
         [[f"{row[column]:.3f}" if column != "model" else row[column] for column in columns] for row in report.rows],
     )
-    settings = {key: value for key, value in run.config["settings"].items() if key not in ("tracking", "project")}
+    left_out = ("tracking", "project", "start_from")
+    settings = [{key: value for key, value in run.config["settings"].items() if key not in left_out} for run in runs]
+    changed = {key: value for key, value in settings[-1].items() if settings[0][key] != value}
+    finish = f"\nThen, on our own sentences, with\n\n```json\n{json.dumps(changed, indent=2)}\n```\n" if changed else ""
     return f"""# The ready-made adapter `{name}`
 
 A LoRA adapter for SmolLM2-135M-Instruct (float16) that names one of six emotions: sadness, joy, love, anger, fear,
@@ -266,15 +269,24 @@ is over the six labels and neutral, which an adapter answers by abstaining below
 
 {table}
 
-**Training**: {len(trained):,} steps of {settings["batch_size"]} texts, {run.config["data"]["rows"]:,} rows, once; about
-{minutes:.0f} minutes on one core of an AMD EPYC (the median step times the steps; two trainings ran side by side).
+**Training**: {training}, on one core of an AMD EPYC (the median step times the steps; other programs ran beside it).
 
 ![training loss](training_loss.png) ![held-out cross-entropy](cross_entropy_loss.png)
 
 ```json
-{json.dumps(settings, indent=2)}
+{json.dumps(settings[0], indent=2)}
 ```
-"""
+{finish}"""
+
+
+def _trained(run: RunFolder) -> str:
+    """One training in words."""
+    trained = [line for line in run.log if "loss" in line]
+    # A paused process still has its clock running: the median step stands for all of them.
+    steps = [after["seconds"] - before["seconds"] for before, after in pairwise(trained)]
+    minutes = statistics.median(steps) * len(trained) / 60
+    batch, rows = run.config["settings"]["batch_size"], run.config["data"]["rows"]
+    return f"{len(trained):,} steps of {batch} texts, {rows:,} rows, about {minutes:.0f} minutes"
 
 
 def main() -> None:
