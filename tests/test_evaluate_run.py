@@ -109,6 +109,27 @@ def test_random_weights_loop_and_every_answer_is_a_bounded_format_error(run, cor
     assert sum(map(len, shorter)) < sum(map(len, metrics.run.generated))
 
 
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ("JOY", "case"),
+        ("The emotion in this text is joy.", "label in a sentence"),
+        ("I would say that somebody is very happy here", "sentence"),
+        ("快乐", "other script"),
+        ("Freude", "other word"),
+    ],
+)
+def test_a_model_that_answers_otherwise_gets_no_point_and_its_errors_are_named(
+    loaded, corpus, monkeypatch: pytest.MonkeyPatch, answer: str, kind: str
+):
+    monkeypatch.setattr("emolib.evaluate.decoding._text", lambda encoder, ids: answer)
+    found = evaluate_model(loaded, corpus).as_dict()
+    assert (found["accuracy"], found["format_errors"]) == (0.0, len(corpus))
+    assert found["format_error_kinds"] == {kind: len(corpus)}
+    assert found["format_error_examples"][0]["generated"] == answer
+    assert found["constrained"]["format_errors"] == 0
+
+
 def test_corpus_of_one_label_and_of_one_row(loaded):
     for texts in (TEXTS[:5], TEXTS[:1]):
         metrics = evaluate_model(loaded, Corpus("joys", texts, ["joy"] * len(texts))).as_dict()
