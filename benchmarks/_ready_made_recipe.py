@@ -1,14 +1,11 @@
 """How the two ready-made adapters are made, from their corpora to the files that ship.
 
     python -m benchmarks._ready_made_recipe train carer|everyday [--out build/ready-made]
-    python -m benchmarks._ready_made_recipe finish everyday [--out build/ready-made]
     python -m benchmarks._ready_made_recipe install [--out build/ready-made] [--json FILE]
 
-`train` builds the corpus and trains with the package's own `train`; stopped, it goes on where it was. `finish` starts
-from the trained `everyday` and goes twice over our own sentences, with comments among them so that none of what they
-taught is lost. `install` fits what an adapter saves beside its weights (temperature, and the confidence under which a
-text counts as neutral), writes float16 adapters to emolib/adapters, judges them with `benchmarks.ready_made`, and
-writes their model cards.
+`train` builds the corpus and trains with the package's own `train`; stopped, it goes on where it was. `install` fits
+what an adapter saves beside its weights (temperature, and the confidence under which a text counts as neutral), writes
+float16 adapters to emolib/adapters, judges them with `benchmarks.ready_made`, and writes their model cards.
 
 carer:     CARER's 16,000 training rows after our cleaning, without those that a linear model finds mislabelled.
 everyday:  GoEmotions' training comments whose labels fall into one group of `emolib.emotions.GOEMOTIONS`, and our
@@ -26,7 +23,7 @@ import random
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -56,11 +53,6 @@ _SUSPICIOUS = 0.1
 _AT_MOST = {"joy": 2400, "anger": 2200, NEUTRAL: 3000}
 #: Comments of GoEmotions' training file that are held back for the temperature and the neutral threshold.
 _HELD_BACK = 1500
-#: The run folders that made an adapter, one after the other.
-_PARTS = {"carer": ("carer",), "everyday": ("everyday", "everyday-finished")}
-#: Comments of each group that are repeated when `everyday` is finished on our own sentences.
-_REPEATED = {**dict.fromkeys(EMOTIONS, 250), NEUTRAL: 600}
-FINISH_SETTINGS = SETTINGS.replace(learning_rate=5e-4, warmup_steps=10, epochs=1.0)
 _SEED = 3407
 
 
@@ -86,33 +78,12 @@ def everyday_corpus() -> tuple[Corpus, list[tuple[str, str]]]:
         taken[group] += 1
         if taken[group] <= _AT_MOST.get(group, len(comments)):
             rows.append((text, group))
-    rows += _our_rows()
-    shuffle.shuffle(rows)
-    return _soft_corpus("everyday", rows), held_back
-
-
-def finishing_corpus() -> Corpus:
-    """Our own sentences twice, and a few comments of each group that `everyday` has seen before."""
-    shuffle = random.Random(_SEED + 1)
-    comments = goemotions("train")
-    random.Random(_SEED).shuffle(comments)
-    seen = comments[_HELD_BACK:]
-    repeated = [row for group, count in _REPEATED.items() for row in [row for row in seen if row[1] == group][:count]]
-    rows = 2 * _our_rows() + repeated
-    shuffle.shuffle(rows)
-    return _soft_corpus("everyday, finished", rows)
-
-
-def _our_rows() -> list[tuple[str, str]]:
     ours = sample_corpus("train")
-    return list(zip(ours.texts, ours.labels, strict=True))
-
-
-def _soft_corpus(name: str, rows: list[tuple[str, str]]) -> Corpus:
-    """A corpus in which a neutral text has all six labels alike."""
+    rows += zip(ours.texts, ours.labels, strict=True)
+    shuffle.shuffle(rows)
     soft = [dict.fromkeys(EMOTIONS, 1 / 6) if group == NEUTRAL else {group: 1.0} for _, group in rows]
     labels = [EMOTIONS[0] if group == NEUTRAL else group for _, group in rows]
-    return Corpus(name, [text for text, _ in rows], labels, soft)
+    return Corpus("everyday", [text for text, _ in rows], labels, soft), held_back
 
 
 def train_adapter(name: str, out: Path) -> None:
@@ -124,21 +95,10 @@ def train_adapter(name: str, out: Path) -> None:
         held_out = load_split(validation, "validation")
     else:
         corpus, held_back = everyday_corpus()
-        held_out = _emotional(held_back)
+        emotional = [row for row in held_back if row[1] != NEUTRAL]
+        held_out = Corpus("held back", *map(list, zip(*emotional, strict=True)))
     print(f"{name}: {len(corpus):,} rows", dict(Counter(corpus.labels)), file=sys.stderr)
     train(_training_data(corpus, held_out, SETTINGS.eval_examples), out / name, SETTINGS)
-
-
-def finish_everyday(out: Path) -> None:
-    """Train `out`/`everyday` further on our own sentences, into the run folder `out`/`everyday-finished`."""
-    settings = FINISH_SETTINGS.replace(start_from=str(out / "everyday"))
-    held_out = _emotional(everyday_corpus()[1])
-    train(_training_data(finishing_corpus(), held_out, settings.eval_examples), out / "everyday-finished", settings)
-
-
-def _emotional(rows: list[tuple[str, str]]) -> Corpus:
-    emotional = [row for row in rows if row[1] != NEUTRAL]
-    return Corpus("held back", *map(list, zip(*emotional, strict=True)))
 
 
 def _training_data(corpus: Corpus, held_out: Corpus, examples: int) -> TrainingData:
@@ -165,18 +125,17 @@ def _kept(file: Path, make: Callable[[], Corpus]) -> Corpus:
 
 def install(report: Report, out: Path) -> None:
     """Put both adapters with their cards into the package, and judge them there."""
-    runs = {name: [RunFolder.open(out / part) for part in parts] for name, parts in _PARTS.items()}
-    for name, parts in runs.items():
-        classifier = EmotionClassifier.load(parts[-1].path)
+    for name in NAMES:
+        classifier = EmotionClassifier.load(out / name)
         rows, held_back = _validation_rows(), everyday_corpus()[1]
         fit_on = rows if name == "carer" else [row for row in held_back if row[1] != NEUTRAL]
         classifier = replace(classifier, temperature=_temperature(classifier, fit_on))
         if name == "everyday":
             classifier = replace(classifier, abstain_below=_threshold(classifier, held_back))
-        _install(name, parts, classifier)
+        _install(name, out / name, classifier)
     measure(report, quick=False)
-    for name, parts in runs.items():
-        write_text(ADAPTERS / name / "README.md", _card(name, parts, report))
+    for name in NAMES:
+        write_text(ADAPTERS / name / "README.md", _card(name, RunFolder.open(out / name), report))
 
 
 def _validation_rows() -> list[tuple[str, str]]:
@@ -199,12 +158,12 @@ def _threshold(classifier: EmotionClassifier, rows: list[tuple[str, str]]) -> fl
     return max(candidates, key=lambda threshold: macro_f1_of(gold, answers_of(scores, threshold)))
 
 
-def _install(name: str, runs: Sequence[RunFolder], classifier: EmotionClassifier) -> None:
+def _install(name: str, run: Path, classifier: EmotionClassifier) -> None:
     """The adapter in float16, and what goes with it, in the package."""
     import torch
     from safetensors.torch import load_file, save_file
 
-    source, target = runs[-1].adapter, ADAPTERS / name
+    source, target = RunFolder.open(run).adapter, ADAPTERS / name
     target.mkdir(parents=True, exist_ok=True)
     weights = {key: tensor.to(torch.float16) for key, tensor in load_file(source / "adapter_model.safetensors").items()}
     save_file(weights, target / "adapter_model.safetensors", metadata={"format": "pt"})
@@ -214,7 +173,7 @@ def _install(name: str, runs: Sequence[RunFolder], classifier: EmotionClassifier
         target / "emolib.json",
         {**notes, "temperature": classifier.temperature, "abstain_below": classifier.abstain_below},
     )
-    for chart in run_charts(*runs):
+    for chart in run_charts(run):
         if chart.name in ("training_loss", "cross_entropy_loss"):
             (target / f"{chart.name}.png").write_bytes(chart.png())
 
@@ -228,8 +187,8 @@ _DATA_OF = {
     "everyday": (
         "GoEmotions (Demszky et al., 2020; CC BY 4.0): comments whose labels fall into one group of"
         " `emolib.emotions.GOEMOTIONS`, the frequent groups thinned out, and this project's own sentences"
-        " (Apache-2.0), which come once among the comments and twice at the end. No row of CARER. A neutral comment was"
-        " trained towards all six labels alike. Apache-2.0, with GoEmotions named."
+        " (Apache-2.0). No row of CARER. A neutral comment was trained towards all six labels alike. Apache-2.0, with"
+        " GoEmotions named."
     ),
 }
 _LIMITS = {
@@ -244,17 +203,17 @@ _LIMITS = {
 }
 
 
-def _card(name: str, runs: Sequence[RunFolder], report: Report) -> str:
-    training = "; then ".join(_trained(run) for run in runs)
+def _card(name: str, run: RunFolder, report: Report) -> str:
+    trained = [line for line in run.log if "loss" in line]
+    # A paused process still has its clock running: the median step stands for all of them.
+    steps = [after["seconds"] - before["seconds"] for before, after in pairwise(trained)]
+    minutes = statistics.median(steps) * len(trained) / 60
     columns = ["model", *(column for column in report.rows[0] if column != "model")]
     table = markdown_table(
         [column.replace("_", " ") for column in columns],
         [[f"{row[column]:.3f}" if column != "model" else row[column] for column in columns] for row in report.rows],
     )
-    left_out = ("tracking", "project", "start_from")
-    settings = [{key: value for key, value in run.config["settings"].items() if key not in left_out} for run in runs]
-    changed = {key: value for key, value in settings[-1].items() if settings[0][key] != value}
-    finish = f"\nThen, on our own sentences, with\n\n```json\n{json.dumps(changed, indent=2)}\n```\n" if changed else ""
+    settings = {key: value for key, value in run.config["settings"].items() if key not in ("tracking", "project")}
     return f"""# The ready-made adapter `{name}`
 
 A LoRA adapter for SmolLM2-135M-Instruct (float16) that names one of six emotions: sadness, joy, love, anger, fear,
@@ -269,43 +228,31 @@ is over the six labels and neutral, which an adapter answers by abstaining below
 
 {table}
 
-**Training**: {training}, on one core of an AMD EPYC (the median step times the steps; other programs ran beside it).
+**Training**: {len(trained):,} steps of {settings["batch_size"]} texts, {run.config["data"]["rows"]:,} rows, once; about
+{minutes:.0f} minutes on one core of an AMD EPYC (the median step times the steps; two trainings ran side by side).
 
 ![training loss](training_loss.png) ![held-out cross-entropy](cross_entropy_loss.png)
 
 ```json
-{json.dumps(settings[0], indent=2)}
+{json.dumps(settings, indent=2)}
 ```
-{finish}"""
-
-
-def _trained(run: RunFolder) -> str:
-    """One training in words."""
-    trained = [line for line in run.log if "loss" in line]
-    # A paused process still has its clock running: the median step stands for all of them.
-    steps = [after["seconds"] - before["seconds"] for before, after in pairwise(trained)]
-    minutes = statistics.median(steps) * len(trained) / 60
-    batch, rows = run.config["settings"]["batch_size"], run.config["data"]["rows"]
-    return f"{len(trained):,} steps of {batch} texts, {rows:,} rows, about {minutes:.0f} minutes"
+"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    for command, names in (("train", NAMES), ("finish", ("everyday",)), ("install", ())):
+    for command in ("train", "install"):
         added = commands.add_parser(command)
         added.add_argument("--out", type=Path, default=ROOT / "build" / "ready-made")
-        if names:
-            added.add_argument("name", choices=names)
+        if command == "train":
+            added.add_argument("name", choices=NAMES)
         else:
             added.add_argument("--json", type=Path, help="write the result to this file")
     options = parser.parse_args()
     require_data()
     if options.command == "train":
         train_adapter(options.name, options.out)
-        return
-    if options.command == "finish":
-        finish_everyday(options.out)
         return
     report = Report("ready_made", ["emolib", "torch", "transformers", "peft", "scikit-learn"])
     install(report, options.out)

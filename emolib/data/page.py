@@ -122,7 +122,7 @@ def _balance_figure(balance: Mapping[str, Mapping[str, int]]) -> Figure:
         xs = [index + (place - (len(balance) - 1) / 2) * width for index in range(len(EMOTIONS))]
         axes.bar(xs, [counts.get(label, 0) for label in EMOTIONS], width, label=split, color=colours[split])
     axes.set_xticks(range(len(EMOTIONS)), EMOTIONS)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
     return figure
 
 

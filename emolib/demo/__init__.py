@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from emolib.demo.steps import QUESTION, DemoFolder, prepare, run_demo
+from emolib.demo.steps import QUESTION, DemoFolder, prepare, record_question, run_demo
 
-__all__ = ["QUESTION", "DemoFolder", "prepare", "run_demo"]
+__all__ = ["QUESTION", "DemoFolder", "prepare", "record_question", "run_demo"]

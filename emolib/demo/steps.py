@@ -12,12 +12,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emolib.errors import UsageError
 from emolib.files import write_json
 
-__all__ = ["QUESTION", "DemoFolder", "prepare", "run_demo"]
+if TYPE_CHECKING:
+    from emolib.speech import AudioClip
+
+__all__ = ["QUESTION", "DemoFolder", "prepare", "record_question", "run_demo"]
 
 #: What the embedded voice says to the finished model.
 QUESTION = "I passed my driving test this morning, on the fourth try, and I cannot stop smiling!"
@@ -184,13 +187,19 @@ def _export(folder: DemoFolder) -> None:
 
 
 def _record_question(folder: DemoFolder) -> None:
+    clip = record_question(folder.question)
+    print(f"  {folder.question}: {clip.seconds:.1f} s")
+
+
+def record_question(path: Path | str) -> AudioClip:
+    """Have the embedded voice say QUESTION, and write it to `path` (WAV)."""
     from emolib.speech import write_wav
     from emolib.tts import SpeechRequest, SpeechSynthesizer, running_service
 
-    with running_service() as url:
-        clip = SpeechSynthesizer(url).synthesize(SpeechRequest(QUESTION, QUESTION_EMOTION))
-    write_wav(folder.question, clip)
-    print(f"  {folder.question}: {clip.seconds:.1f} s")
+    with running_service() as url, SpeechSynthesizer(url) as synthesizer:
+        clip = synthesizer.synthesize(SpeechRequest(QUESTION, QUESTION_EMOTION))
+    write_wav(Path(path), clip)
+    return clip
 
 
 def _talk(folder: DemoFolder) -> None:
