@@ -1,11 +1,15 @@
-"""From the end of a recorded question to the first sound of the answer, beside the sequential design.
+"""From the true end of a spoken question to the first audible sample of the answer, beside the sequential design.
 
-Embedded models, real clips, one process. `ours` writes and speaks clause by clause; `sequential` is the
-paper's way on the same engines: recognise, classify, write the whole reply, speak it in one piece. They
-alternate, and which goes first changes from clip to clip, because the second one finds the prompt in
-llama.cpp's cache. The recordings are given whole: waiting for the end of speech is not in these figures.
+    python -m benchmarks.dialogue [--quick] [--json FILE]
 
-`own_overhead_ms_p50` is a turn of five clauses on engines that answer at once.
+Embedded models, real clips played in real time as a microphone would hear them, a player that keeps real time. `ours`
+is `VoiceAgent`: recognition while the clip is spoken, emotion and reply at its end, clause by clause. `sequential` is
+the paper's way on the same engines after the same end of the utterance: recognise the whole, classify, write the
+whole reply, speak it in one piece. They alternate, and which goes first changes from clip to clip, because the second
+one finds the prompt in llama.cpp's cache.
+
+`own_overhead_ms_p50` is a turn of five clauses on engines that answer at once, from what was heard to the first clause
+at the player. The full form draws figures/latency_waterfall.png from the turn with the median delay.
 The clips are found in the folder `speech` under EMOLIB_DATA (default ../shared/data).
 """
 
@@ -16,20 +20,38 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks._noisy_speech import speech_frames
 from benchmarks._report import Report, run
 from emolib.chat import Message
-from emolib.dialogue import Conversation, Stages, choose_voice, open_stages
+from emolib.dialogue import AgentTurn, Stages, VoiceAgent, choose_voice, events_of, open_stages
 from emolib.emotions import EMOTIONS, EmotionScores
-from emolib.speech import AudioClip, Transcript, read_audio
+from emolib.plots import latency_waterfall
+from emolib.speech import (
+    AudioClip,
+    Endpointer,
+    Heard,
+    NullSink,
+    OrderedPlayer,
+    SpeechEnd,
+    Transcript,
+    best_detector,
+    best_turn_detector,
+    read_audio,
+)
+from emolib.speech.ambient import FRAME
+from emolib.speech.audio import SAMPLE_RATE as RATE
 from emolib.tts import SpeechRequest
 
-_QUICK_CLIPS = 4
+_QUICK_CLIPS = 5
 _OVERHEAD_TURNS = 100
+_SILENCE_S = 6.0
 
 
 def main() -> int:
@@ -38,63 +60,158 @@ def main() -> int:
     if not clips:
         print(f"dialogue: {folder} has no recordings; name the folder above it in EMOLIB_DATA", file=sys.stderr)
         return 1
-    packages = ["faster-whisper", "torch", "xllamacpp", "piper-tts"]
-    return run(lambda report, quick: _measure(report, clips[:_QUICK_CLIPS] if quick else clips), "dialogue", packages)
+    packages = ["faster-whisper", "torch", "xllamacpp", "piper-tts", "pipecat-ai"]
+    return run(lambda report, quick: _measure(report, clips, quick), "dialogue", packages)
 
 
-def _measure(report: Report, clips: Sequence[Path]) -> None:
+def _measure(report: Report, clips: Sequence[Path], quick: bool) -> None:
+    chosen = [read_audio(path).resample(RATE) for path in (clips[:_QUICK_CLIPS] if quick else clips)]
     overheads = asyncio.run(_overheads())
     with open_stages() as stages:
-        report.rows = asyncio.run(_turns(stages, [read_audio(path) for path in clips], [path.stem for path in clips]))
-    ours = [row["ours_ms"] for row in report.rows]
+        turns = asyncio.run(_turns(stages, chosen))
+    for path, turn in zip(clips, turns, strict=False):
+        report.rows.append({"clip": path.stem, **turn.row()})
+    ours = sorted(turn.first_sound_s for turn in turns)
     report.figures = {
+        "first_sound_ms_p50": round(1000 * statistics.median(ours)),
+        "first_sound_ms_p95": round(1000 * ours[min(len(ours) - 1, round(0.95 * len(ours)))]),
+        "endpoint_ms_p50": round(1000 * statistics.median(turn.endpoint_s for turn in turns)),
+        "speedup_vs_sequential": round(statistics.median(turn.sequential_s / turn.first_sound_s for turn in turns), 2),
         "own_overhead_ms_p50": round(statistics.median(overheads), 2),
-        "first_sound_after_question_ms_p50": statistics.median(ours),
-        "speedup_vs_sequential": round(
-            statistics.median(row["sequential_ms"] / row["ours_ms"] for row in report.rows), 2
-        ),
     }
+    if not quick:
+        median = min(turns, key=lambda turn: abs(turn.first_sound_s - statistics.median(ours)))
+        latency_waterfall(median.turn.as_dict()).save(Path(__file__).parent.parent / "figures")
 
 
-async def _turns(stages: Stages, clips: Sequence[AudioClip], names: Sequence[str]) -> list[dict[str, object]]:
-    rows = []
+@dataclass(frozen=True)
+class _Measured:
+    """Seconds since the true end of speech: until the end was known, the first sample of ours, and of sequential."""
+
+    turn: AgentTurn
+    endpoint_s: float
+    first_sound_s: float
+    sequential_s: float
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "endpoint_ms": round(1000 * self.endpoint_s),
+            "ours_ms": round(1000 * self.first_sound_s),
+            "sequential_ms": round(1000 * self.sequential_s),
+            "characters": len(self.turn.written),
+        }
+
+
+async def _turns(stages: Stages, clips: Sequence[AudioClip]) -> list[_Measured]:
+    found = []
     try:
-        await _ours(stages, clips[0])
-        for number, (clip, name) in enumerate(zip(clips, names, strict=True)):
-            ways = [("ours_ms", _ours), ("sequential_ms", _sequential)]
-            row: dict[str, object] = {"clip": name}
-            for key, way in ways if number % 2 else reversed(ways):
-                row[key], row["characters"] = await way(stages, clip)
-            rows.append(row)
+        await _ours(stages, clips[0])  # what is loaded at the first use
+        for number, clip in enumerate(clips):
+            if number % 2:
+                sequential = await _sequential(stages, clip)
+                turn, endpoint, first = await _ours(stages, clip)
+            else:
+                turn, endpoint, first = await _ours(stages, clip)
+                sequential = await _sequential(stages, clip)
+            found.append(_Measured(turn, endpoint, first, endpoint + sequential))
     finally:
         await stages.reply_model.aclose()
-    return rows
+    return found
 
 
-async def _ours(stages: Stages, clip: AudioClip) -> tuple[float, int]:
-    turn = (await Conversation(stages).answer(clip)).turn
-    return turn.latency_ms["first_sound"], len(turn.reply)
+class _Played:
+    """A clip in a quiet room in real time, and silence after it until the answer has begun."""
+
+    overruns = 0
+
+    def __init__(self, clip: AudioClip) -> None:
+        room = np.random.default_rng(3).standard_normal(len(clip) + RATE + round(_SILENCE_S * RATE)) * 10 ** (-65 / 20)
+        room[RATE : RATE + len(clip)] += clip.samples
+        self._samples = room.astype(np.float32)
+        self.true_end_s = 1 + (int(np.flatnonzero(speech_frames(clip.samples))[-1]) + 1) * FRAME / RATE
+        self.started = 0.0
+        self.over = False
+
+    def frames(self) -> Iterator[np.ndarray]:
+        self.started = time.monotonic()
+        for number, start in enumerate(range(0, len(self._samples) - FRAME, FRAME), 1):
+            time.sleep(max(0.0, self.started + number * FRAME / RATE - time.monotonic()))
+            if self.over:
+                return
+            yield self._samples[start : start + FRAME]
+
+    def close(self) -> None:
+        self.over = True
 
 
-async def _sequential(stages: Stages, clip: AudioClip) -> tuple[float, int]:
+async def _ours(stages: Stages, clip: AudioClip) -> tuple[AgentTurn, float, float]:
+    """The last turn, and when its end was known and its first sample heard, in seconds since the true end."""
+    source = _Played(clip)
+    players: list[OrderedPlayer] = []
+    known: list[float] = []
+    with NullSink() as sink:
+
+        def new_player() -> OrderedPlayer:
+            players.append(OrderedPlayer(sink))
+            return players[-1]
+
+        async def events() -> AsyncIterator[Any]:
+            endpointer = Endpointer(best_detector(), turn=best_turn_detector())
+            async for event in events_of(source, endpointer, stages.recognizer):
+                if isinstance(event, SpeechEnd):
+                    known.append(time.monotonic())
+                yield event
+
+        agent = VoiceAgent(stages, new_player, on_turn=lambda turn: source.close())
+        turns = await agent.converse(events())
+    end = source.started + source.true_end_s
+    return turns[-1], known[-1] - end, players[-1].first_sample_at - end
+
+
+async def _sequential(stages: Stages, clip: AudioClip) -> float:
     started = time.monotonic()
     text = stages.recognizer.transcribe(clip).text
     emotion = stages.classifier.classify([text])[0]
     reply = "".join([piece async for piece in stages.reply_model.stream([Message("user", text)], emotion)])
     voice = choose_voice(emotion)
     stages.synthesizer.synthesize(SpeechRequest(reply, voice.emotion, intensity=voice.intensity))
-    return round((time.monotonic() - started) * 1000), len(reply)
+    return time.monotonic() - started
 
 
 async def _overheads() -> list[float]:
-    conversation = Conversation(Stages(_Instant(), _Instant(), _Instant(), _Instant(), "instant"))
-    clip = AudioClip(np.zeros(1600, np.float32), 16_000)
+    instant = _Instant()
     times = []
     for _ in range(_OVERHEAD_TURNS):
+        player = _FirstPut()
+
+        async def events() -> AsyncIterator[Any]:
+            clip = AudioClip(np.zeros(RATE, np.float32), RATE)
+            yield Heard(SpeechEnd(0, RATE, RATE, clip, "silence"), Transcript("Hello there."))
+
         started = time.monotonic()
-        await conversation.answer(clip)
-        times.append((time.monotonic() - started) * 1000)
+        agent = VoiceAgent(Stages(instant, instant, instant, instant, "instant"), lambda player=player: player)
+        await agent.converse(events())
+        times.append((player.first - started) * 1000)
     return times
+
+
+class _FirstPut:
+    """A player that notes when it got its first clause, and has played everything at once."""
+
+    first = 0.0
+    heard = ()
+    recent = AudioClip(np.zeros(0, np.float32), RATE)
+
+    def put(self, number: int, clip: AudioClip) -> None:
+        self.first = self.first or time.monotonic()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return True
+
+    def stop(self) -> list[Any]:
+        return []
+
+    fail = end = pause = resume = lambda self, *_: None
 
 
 class _Instant:
