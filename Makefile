@@ -1,5 +1,6 @@
 # make demo      the main job, from a corpus to a spoken answer      make test       all tests, notebooks last
 # make setup     only the environment (.venv)                       make notebooks  only the notebooks
+# make solutions  the solutions notebook, after the notebooks
 # make lint      style                                              make bench      every benchmark, quick form
 # make address SLUG=owner/name   the repository's address in badges and install cells
 # make env-fish  the environment of Fish-Speech (.venv-fish)       make conformance  its real HTTP layer as a peer
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup address demo test unit notebooks lint bench system env-fish conformance clean
+.PHONY: setup address demo test unit notebooks solutions lint bench system env-fish conformance clean
 
 setup: $(READY)
 
@@ -31,7 +32,11 @@ unit: setup
 	$(BIN)/python -m pytest tests
 
 notebooks: setup
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 $(sort $(wildcard notebooks/0*.ipynb))
+
+# Apart from the tests: it stands on what the notebooks left, and trains a little more.
+solutions: setup
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks/solutions.ipynb
 
 lint: setup
 	$(BIN)/ruff check emolib tests benchmarks tools

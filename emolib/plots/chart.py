@@ -65,6 +65,7 @@ def panels(titles: list[str], x: str, y: str, *, grid: bool = True) -> tuple[Fig
         axes.set_title(title, loc="left", fontweight="bold")
         axes.set_xlabel(x)
         axes.spines[["top", "right"]].set_visible(False)
+        axes.set_axisbelow(True)
         if grid:
             axes.grid(axis="y", color="#dddddd", linewidth=0.8)
     drawn[0].set_ylabel(y)
