@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from emolib.widgets.panel import TalkPanel
-from emolib.widgets.streaming import show_reply
+from emolib.lazy import lazy_names
 
-__all__ = ["TalkPanel", "show_reply"]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "LivePanel": "emolib.widgets.live",
+        "TalkPanel": "emolib.widgets.panel",
+        "show_reply": "emolib.widgets.streaming",
+    },
+)

@@ -1,0 +1,281 @@
+"""A live conversation in a page: the browser's microphone and loudspeaker, and what is heard, felt and said."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emolib.chat import Message
+from emolib.dialogue import AgentTurn, History, Stages, VoiceAgent, events_of, open_stages
+from emolib.dialogue.live import Recordings, write_trace
+from emolib.emotions import DEFAULT_EMOTION_MODEL, EMOTIONS, EmotionScores
+from emolib.errors import EmolibError, MissingDependency
+from emolib.speech.ambient import QUIET_ROOM, Ambience, calibrate
+from emolib.speech.audio import SAMPLE_RATE, AudioClip
+from emolib.widgets.speaker import BrowserSink
+
+__all__ = ["LivePanel"]
+
+_CALIBRATION_S = 2.0
+#: A notebook server closes connections whose messages pass 10 MiB.
+_UPLOAD_LIMIT = 8_000_000
+
+
+class LivePanel:
+    """Speak to the machine from the page; the last line of a cell shows the panel.
+
+    `emotion_model` is what `emolib talk --model` takes; `engines` opens other engines than the embedded ones.
+    Turns are saved to `save_to`. The conversation has a thread of its own, so other cells can be run meanwhile;
+    `close` ends it and releases the microphone and the engines.
+    """
+
+    def __init__(
+        self,
+        emotion_model: Path | str = DEFAULT_EMOTION_MODEL,
+        *,
+        save_to: Path | str = "turns.jsonl",
+        engines: Callable[[], AbstractContextManager[Stages]] | None = None,
+    ) -> None:
+        self.turns: list[AgentTurn] = []
+        self.save_to = Path(save_to)
+        self.widget = _new_view()
+        self._engines = engines or (lambda: open_stages(emotion_model))
+        self._ambience: Ambience = QUIET_ROOM
+        self._calibrating: list[np.ndarray] | None = None
+        self._source: Any = None
+        self._agent: VoiceAgent | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._history = History()
+        self.widget.on_msg(self._on_message)
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(self.widget)
+
+    def close(self) -> None:
+        """End the conversation and release everything."""
+        self._stop()
+        self.widget.send({"kind": "close"})
+        if self._thread:
+            self._thread.join(10)
+        self.widget.close()
+
+    def _on_message(self, _widget: Any, content: dict[str, Any], buffers: list[memoryview]) -> None:
+        kind = content.get("kind")
+        if kind == "sound":
+            self._hear(bytes(buffers[0]))
+        elif kind in self._ACTIONS:
+            self._ACTIONS[kind](self)
+        elif kind == "upload":
+            self._answer_upload(bytes(buffers[0]))
+
+    def _hear(self, pcm: bytes) -> None:
+        if self._calibrating is not None:
+            self._calibrating.append(np.frombuffer(pcm, "<i2") / np.float32(32768))
+            if sum(map(len, self._calibrating)) >= _CALIBRATION_S * SAMPLE_RATE:
+                self._calibrate()
+        elif self._source is not None and hasattr(self._source, "feed"):
+            self._source.feed(pcm)
+
+    def _begin_calibration(self) -> None:
+        self._calibrating = []
+        self.widget.status = "Measuring the room: please say nothing for two seconds."
+
+    def _calibrate(self) -> None:
+        samples, self._calibrating = np.concatenate(self._calibrating or []), None
+        self._ambience = calibrate(AudioClip(samples, SAMPLE_RATE))
+        self.widget.floor_dbfs = self._ambience.floor_dbfs
+        advice = self._ambience.advice()
+        self.widget.status = f"{advice[0].upper()}{advice[1:]}. Press Talk and speak."
+
+    def _talk(self) -> None:
+        from emolib.speech import QueueSource
+
+        self._begin(QueueSource())
+
+    def _answer_upload(self, content: bytes) -> None:
+        with tempfile.TemporaryDirectory(prefix="emolib-upload-") as folder:
+            path = Path(folder) / "recording.wav"
+            path.write_bytes(content)
+            try:
+                self._begin(Recordings([path]))
+            except EmolibError as error:
+                self.widget.status = f"{error}"
+
+    def _begin(self, source: Any) -> None:
+        if self._thread is not None and self._thread.is_alive():
+            self.widget.status = "A conversation is under way: press Stop first."
+            return
+        self._source = source
+        self.widget.status = "The models are loaded …"
+        self._thread = threading.Thread(target=self._hold, args=(source,), name="live panel", daemon=True)
+        self._thread.start()
+
+    def _hold(self, source: Any) -> None:
+        sink = BrowserSink(lambda pcm: self.widget.send({"kind": "sound"}, [pcm]), self.widget.sample_rate)
+        try:
+            with self._engines() as stages:
+                self.widget.status = "Listening: speak."
+                asyncio.run(self._converse(stages, source, sink))
+            self.widget.status = "The conversation has ended. Press Talk to begin another."
+        except EmolibError as error:
+            self.widget.status = f"{error}"
+        except Exception as error:
+            # A thread has no caller to raise to: what is unexpected must still be seen.
+            self.widget.status = f"Unexpected: {error!r}. Press Talk to begin again."
+            raise
+        finally:
+            self._source = self._agent = self._loop = None
+            sink.close()
+
+    async def _converse(self, stages: Stages, source: Any, sink: BrowserSink) -> None:
+        from emolib.speech import Endpointer, OrderedPlayer, best_detector, best_turn_detector
+
+        self._loop = asyncio.get_running_loop()
+        shown = replace(
+            stages,
+            classifier=_ShownClassifier(stages.classifier, self.widget),
+            reply_model=_ShownReply(stages.reply_model, self.widget),
+            synthesizer=_ShownSpeech(stages.synthesizer, self.widget),
+        )
+        self._agent = VoiceAgent(shown, lambda: OrderedPlayer(sink), history=self._history, on_turn=self._show_turn)
+        endpointer = Endpointer(best_detector(self._ambience), turn=best_turn_detector())
+        try:
+            await self._agent.converse(self._shown(events_of(source, endpointer, stages.recognizer)))
+        finally:
+            await stages.reply_model.aclose()
+
+    async def _shown(self, events: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        from emolib.speech import Heard, Partial, SpeechStart
+
+        async with contextlib.aclosing(events):
+            async for event in events:
+                if isinstance(event, SpeechStart):
+                    self.widget.status = "I hear you …"
+                elif isinstance(event, Partial):
+                    self.widget.partial = f"{event.text} …"
+                elif isinstance(event, Heard):
+                    self.widget.partial = event.transcript.text
+                    self.widget.status = "Thinking …"
+                yield event
+
+    def _show_turn(self, turn: AgentTurn) -> None:
+        self.turns.append(turn)
+        shown = {name: turn.as_dict()[name] for name in ("transcript", "emotion", "reply", "interrupted")}
+        self.widget.history = [*self.widget.history, shown][-20:]
+        self.widget.spoken = ""
+        busy = ", ".join(f"{stage} {ms} ms" for stage, ms in turn.trace.busy_ms().items())
+        first = turn.trace.marks_ms().get("first_sound")
+        self.widget.latency = f"First sound after {first} ms; {busy}" if first is not None else busy
+        self.widget.status = " ".join(turn.problems) or "Listening: speak."
+        if isinstance(self._source, Recordings):
+            self._source.answered()
+
+    def _interrupt(self) -> None:
+        agent, loop = self._agent, self._loop
+        if agent and loop and not loop.is_closed():
+            self.widget.send({"kind": "flush"})
+            asyncio.run_coroutine_threadsafe(agent.interrupt(), loop)
+
+    def _stop(self) -> None:
+        self._calibrating = None
+        self._interrupt()
+        if self._source is not None:
+            self._source.close()
+
+    def _lost(self) -> None:
+        self._stop()
+        self.widget.status = "The microphone is gone: connect it again and press Talk."
+
+    def _clear(self) -> None:
+        self._history = History()
+        if self._agent:
+            self._agent.history = self._history
+        self.turns = []
+        self.widget.history = []
+        self.widget.partial = self.widget.reply = self.widget.latency = ""
+
+    def _save(self) -> None:
+        try:
+            write_trace(self.turns, self.save_to)
+            self.widget.status = f"{len(self.turns)} turns were written to {self.save_to.name}."
+        except EmolibError as error:
+            self.widget.status = f"{error}"
+
+    _ACTIONS = {  # noqa: RUF012
+        "calibrate": _begin_calibration, "talk": _talk, "interrupt": _interrupt, "stop": _stop, "lost": _lost,
+        "clear": _clear, "save": _save,
+    }  # fmt: skip
+
+
+class _ShownClassifier:
+    def __init__(self, classifier: Any, view: Any) -> None:
+        self._classifier, self._view = classifier, view
+
+    def classify(self, texts: Sequence[str]) -> list[EmotionScores]:
+        judged = self._classifier.classify(texts)
+        self._view.emotions = judged[-1].as_dict()
+        return judged
+
+
+class _ShownReply:
+    def __init__(self, model: Any, view: Any) -> None:
+        self._model, self._view, self.name = model, view, model.name
+
+    def start(self) -> None:
+        self._model.start()
+
+    async def stream(self, history: Sequence[Message], emotion: EmotionScores | None) -> AsyncIterator[str]:
+        self._view.reply = ""
+        async with contextlib.aclosing(self._model.stream(history, emotion)) as pieces:
+            async for piece in pieces:
+                self._view.reply += piece
+                yield piece
+
+    async def aclose(self) -> None:
+        await self._model.aclose()
+
+
+class _ShownSpeech:
+    def __init__(self, synthesizer: Any, view: Any) -> None:
+        self._synthesizer, self._view = synthesizer, view
+
+    def synthesize(self, request: Any) -> AudioClip:
+        clip = self._synthesizer.synthesize(request)
+        self._view.spoken = request.text
+        return clip
+
+
+def _new_view() -> Any:
+    try:
+        import anywidget
+        import traitlets
+    except ImportError as error:
+        raise MissingDependency("anywidget", extra="notebooks") from error
+
+    class LiveView(anywidget.AnyWidget):
+        _esm = Path(__file__).with_name("live.js")
+        _css = Path(__file__).with_name("live.css")
+        status = traitlets.Unicode("Press Calibrate, then Talk.").tag(sync=True)
+        partial = traitlets.Unicode().tag(sync=True)
+        reply = traitlets.Unicode().tag(sync=True)
+        spoken = traitlets.Unicode().tag(sync=True)
+        latency = traitlets.Unicode().tag(sync=True)
+        emotions = traitlets.Dict(dict.fromkeys(EMOTIONS, 0.0)).tag(sync=True)
+        history = traitlets.List().tag(sync=True)
+        floor_dbfs = traitlets.Float(-60.0).tag(sync=True)
+        sample_rate = traitlets.Int(22_050).tag(sync=True)
+        upload_limit = traitlets.Int(_UPLOAD_LIMIT).tag(sync=True)
+
+    return LiveView()

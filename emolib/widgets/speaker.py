@@ -1,0 +1,57 @@
+"""The loudspeaker of a browser page, as a sink of the library."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from emolib.speech.sinks import Pull
+
+__all__ = ["BrowserSink"]
+
+_BLOCK_S = 0.02
+_LEAD_S = 0.08
+
+
+class BrowserSink:
+    """Sends what is played to a page as 16-bit PCM, 80 ms ahead of what is heard there (an `AudioSink`).
+
+    The lead covers the page's delays, and is the longest that is heard after the player has stopped. `send` gets
+    the PCM of a block of 20 ms.
+    """
+
+    #: The lead is counted as heard: a turn ends when its last sample is sent, and would lose its last word else.
+    latency_samples = 0
+
+    def __init__(self, send: Callable[[bytes], None], sample_rate: int = 22_050) -> None:
+        self.sample_rate = sample_rate
+        self._send = send
+        self._pull: Pull = lambda count: np.zeros(0, dtype=np.float32)
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, pull: Pull) -> None:
+        """Ask `pull` for samples from now on."""
+        self._pull = pull
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="browser speaker", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Stop asking."""
+        self._closed.set()
+        if self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        block = round(_BLOCK_S * self.sample_rate)
+        heard_until = time.monotonic()
+        while not self._closed.wait(_BLOCK_S / 4):
+            # After a pause the page has nothing left: the lead is built up anew.
+            heard_until = max(heard_until, time.monotonic())
+            while heard_until < time.monotonic() + _LEAD_S and len(samples := self._pull(block)):
+                self._send((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+                heard_until += len(samples) / self.sample_rate
