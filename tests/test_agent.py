@@ -40,6 +40,7 @@ class World:
     asked: list[list[Message]] = field(default_factory=list)
     asked_at: list[float] = field(default_factory=list)
     blocked: bool = False
+    latency: int = 0
     settings: AgentSettings = field(default_factory=AgentSettings)
     delay: Callable[[float], float] = lambda seconds: seconds
     name: str = "a test"
@@ -75,7 +76,7 @@ class World:
 
     def agent(self, **options: Any) -> VoiceAgent:
         def player() -> VirtualPlayer:
-            self.players.append(VirtualPlayer(self.blocked))
+            self.players.append(VirtualPlayer(self.blocked, self.latency))
             return self.players[-1]
 
         stages = Stages(None, self, self, self, "a test")
@@ -127,6 +128,11 @@ def test_the_first_clause_is_spoken_while_the_rest_is_written():
     (turn,) = world.converse(said("I passed"))
     assert turn.trace.marks["first_sound"] < turn.trace.spans[-1].end - 2
     assert turn.trace.marks["first_sound"] < 0.5 * len(REPLY.split())
+
+
+def test_what_is_still_in_the_device_counts_as_heard_when_the_answer_ends():
+    (turn,) = World(latency=400).converse(said("I passed"))
+    assert turn.reply == REPLY
 
 
 def test_a_late_classifier_does_not_hold_up_the_reply():

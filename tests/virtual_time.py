@@ -43,8 +43,9 @@ def now() -> float:
 class VirtualPlayer:
     """An `OrderedPlayer` without sound: clauses are heard at 1,000 samples a virtual second, in order."""
 
-    def __init__(self, blocked: bool = False) -> None:
+    def __init__(self, blocked: bool = False, latency: int = 0) -> None:
         self.blocked = blocked
+        self.latency = latency
         self.clips: dict[int, tuple[int, bool]] = {}
         self.positions: dict[int, int] = {}
         self.times: list[tuple[int, float]] = []
@@ -97,11 +98,9 @@ class VirtualPlayer:
     @property
     def heard(self) -> list[Played]:
         self._advance()
-        return [
-            Played(number, position, *self._whole(number, position))
-            for number, position in sorted(self.positions.items())
-            if position
-        ]
+        last = max(self.positions, default=0)
+        heard = {number: at - self.latency * (number == last) for number, at in self.positions.items()}
+        return [Played(number, at, *self._whole(number, at)) for number, at in sorted(heard.items()) if at > 0]
 
     @property
     def recent(self) -> AudioClip:

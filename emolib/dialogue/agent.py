@@ -127,11 +127,12 @@ class _Turn:
     clauses: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
+    played_out: bool = False
 
     @property
     def heard(self) -> str:
         """What was played of the answer so far."""
-        return heard_words(self.clauses, _shares(self.player.heard))
+        return heard_words(self.clauses, _shares(self.player.heard, self.played_out))
 
     @property
     def is_speaking(self) -> bool:
@@ -414,15 +415,24 @@ class VoiceAgent:
             elif self._clock() - since > self.settings.stuck_s:
                 turn.problems.append(f"the player stood still for {self.settings.stuck_s:g} s")
                 break
+        else:
+            turn.played_out = True
         if (first := turn.trace.marks.get("first_sound")) is not None:
             turn.trace.spans.append(Span("play", first, turn.trace.now()))
 
 
-def _shares(heard: Sequence[Played]) -> list[float | None]:
-    """Of each clause, the share that was heard; None for one that failed."""
-    return [
-        None if played.failed else 1.0 if played.complete else played.samples / max(played.total, 1) for played in heard
-    ]
+def _shares(heard: Sequence[Played], played_out: bool) -> list[float | None]:
+    """Of each clause, the share that was heard; None for one that failed.
+
+    Once all was `played_out`, what is still on its way through the device is heard too.
+    """
+
+    def share(played: Played) -> float | None:
+        if played.failed:
+            return None
+        return 1.0 if played.complete or played_out else played.samples / max(played.total, 1)
+
+    return [share(played) for played in heard]
 
 
 def _unknown() -> EmotionScores:
