@@ -13,7 +13,7 @@ from tiny_models import SENTENCES
 from emolib.classify import EmotionClassifier, classify_dataset
 from emolib.errors import UsageError
 
-ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'emolib[scale]'")
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -r environments/scale.txt")
 
 TEXTS = [f"{sentence} {number}" for number in range(40) for sentence in SENTENCES]
 
