@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from emolib.chat import Message
 from emolib.dialogue.care import CALM, Care, Distress
 from emolib.dialogue.history import History
-from emolib.dialogue.interruption import heard_words, is_backchannel, is_echo
+from emolib.dialogue.interruption import heard_words, is_backchannel, is_echo, repeats
 from emolib.dialogue.policy import Policy, Voice, choose_voice
 from emolib.dialogue.segment import segment, segment_stream
 from emolib.dialogue.speakable import speakable
@@ -227,8 +227,10 @@ class VoiceAgent:
 
     async def _consider(self, text: str) -> None:
         """A partial transcript: an estimate of the emotion, and perhaps an interruption."""
-        self._begin_estimate(text)
-        if self._suspected_at is None or is_backchannel(text):
+        if self._suspected_at is None:
+            self._begin_estimate(text)
+            return
+        if is_backchannel(text) or (self._turn and repeats(text, self._turn.heard)):
             return
         if self._clock() - self._suspected_at >= self.settings.least_interruption_s:
             await self._end_turn(interrupted=True)
@@ -251,7 +253,7 @@ class VoiceAgent:
     def _is_no_interruption(self, turn: _Turn, text: str, clip: AudioClip) -> bool:
         if not self._may_be_interrupted(turn) or is_backchannel(text):
             return True
-        if clip.seconds < self.settings.least_interruption_s:
+        if clip.seconds < self.settings.least_interruption_s or repeats(text, turn.heard):
             return True
         played = turn.player.recent
         return is_echo(clip.samples, played.resample(clip.sample_rate).samples)
@@ -270,8 +272,12 @@ class VoiceAgent:
             self._estimating = asyncio.create_task(self._estimate_emotion(text))
 
     async def _estimate_emotion(self, text: str) -> None:
-        with contextlib.suppress(EmolibError):
-            self._estimate = (await self._offload(self.stages.classifier.classify, [text]))[0]
+        before = self._numbers
+        # Whatever is wrong with the classifier is told when the whole utterance is judged.
+        with contextlib.suppress(Exception):
+            estimate = (await self._offload(self.stages.classifier.classify, [text]))[0]
+            if self._numbers == before:
+                self._estimate = estimate
 
     def _begin_turn(self, text: str, *problems: str) -> None:
         """Answer `text`; without a text, ask for it again."""
@@ -335,8 +341,8 @@ class VoiceAgent:
                     turn.emotion = (await asyncio.shield(judging))[0]
             except TimeoutError:
                 turn.problems.append("the classifier was late")
-            except EmolibError as error:
-                turn.problems.append(f"the classifier failed: {error}")
+            except Exception as error:  # an engine of the user's may raise anything, and the turn goes on
+                turn.problems.append(f"the classifier failed: {_told(error)}")
         turn.distress = self.care.distress(turn.transcript, [*self._emotions, turn.emotion])
         turn.voice = self.policy(turn.emotion) if turn.distress is Distress.NONE else CALM
 
@@ -357,8 +363,8 @@ class VoiceAgent:
             async with aclosing(self.stages.reply_model.stream(history, turn.emotion)) as pieces:
                 async for clause in segment_stream(self._watched(turn, pieces)):
                     await self._say(turn, clauses, clause)
-        except EmolibError as error:
-            turn.problems.append(f"the reply failed: {error}")
+        except Exception as error:  # as above
+            turn.problems.append(f"the reply failed: {_told(error)}")
         if not turn.clauses:
             await self._say(turn, clauses, FALLBACK)
 
@@ -388,6 +394,7 @@ class VoiceAgent:
 
         number = 0
         while (text := await clauses.get()) is not None:
+            await self._until_near(turn, number)
             request = SpeechRequest(text, turn.voice.emotion, intensity=turn.voice.intensity)
             try:
                 with turn.trace.stage("speak"):
@@ -398,11 +405,19 @@ class VoiceAgent:
             except TimeoutError:
                 turn.problems.append(f"clause {number + 1} was not spoken within {self.settings.speak_s:g} s")
                 turn.player.fail(number)
-            except EmolibError as error:
-                turn.problems.append(f"clause {number + 1} was not spoken: {error}")
+            except Exception as error:  # as above
+                turn.problems.append(f"clause {number + 1} was not spoken: {_told(error)}")
                 turn.player.fail(number)
             number += 1
         turn.player.end(number)
+
+    async def _until_near(self, turn: _Turn, number: int) -> None:
+        """Wait until clause `number` is at most `ahead` clauses after the one that is being heard."""
+        waited_since = self._clock()
+        while number - sum(played.samples == played.total for played in turn.player.heard) > self.settings.ahead:
+            await asyncio.sleep(_POLL_S)
+            if self._clock() - waited_since > self.settings.stuck_s:
+                return
 
     async def _be_heard(self, turn: _Turn) -> None:
         """Wait until the answer was played; a player that stands still for too long is given up."""
@@ -433,6 +448,10 @@ def _shares(heard: Sequence[Played], played_out: bool) -> list[float | None]:
         return 1.0 if played.complete or played_out else played.samples / max(played.total, 1)
 
     return [share(played) for played in heard]
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, EmolibError) else f"{type(error).__name__}: {error}"
 
 
 def _unknown() -> EmotionScores:

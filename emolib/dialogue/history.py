@@ -32,7 +32,8 @@ class History:
         """The newest messages within `max_tokens` (estimated), beginning with one of the user's."""
         kept: list[Message] = []
         tokens = 0.0
-        for message in reversed(self.messages):
+        # An answer of which nothing was heard has no words, and some servers refuse a message without any.
+        for message in reversed([message for message in self.messages if message.content]):
             tokens += _TOKENS_PER_WORD * count_words(message.content) + _TOKENS_PER_MESSAGE
             if tokens > self.max_tokens:
                 break

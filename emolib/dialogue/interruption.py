@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["BACKCHANNELS", "heard_words", "is_backchannel", "is_echo"]
+__all__ = ["BACKCHANNELS", "heard_words", "is_backchannel", "is_echo", "repeats"]
 
 #: Words and sounds with which a listener says that he is listening. They do not ask for the floor.
 BACKCHANNELS = frozenset(
@@ -41,6 +41,12 @@ def is_echo(heard: np.ndarray, played: np.ndarray, *, least: float = 0.5) -> boo
     windows = energy[len(heard) :] - energy[: len(energy) - len(heard)]
     scale = np.sqrt(np.maximum(windows, 1e-12) * max(float((heard.astype(np.float64) ** 2).sum()), 1e-12))
     return bool((np.abs(products) / scale).max() >= least)
+
+
+def repeats(text: str, spoken: str, *, least: float = 0.8) -> bool:
+    """Whether `text` is mostly made of words of `spoken`: a partial transcript of the loudspeaker's own sound."""
+    words, said = _WORD.findall(text.lower()), set(_WORD.findall(spoken.lower()))
+    return len(words) > 1 and sum(word in said for word in words) >= least * len(words)
 
 
 def heard_words(clauses: Sequence[str], shares: Sequence[float | None]) -> str:
