@@ -33,7 +33,7 @@ class History:
         kept: list[Message] = []
         tokens = 0.0
         # An answer of which nothing was heard has no words, and some servers refuse a message without any.
-        for message in reversed([message for message in self.messages if message.content]):
+        for message in reversed([message for message in self.messages if message.content.strip()]):
             tokens += _TOKENS_PER_WORD * count_words(message.content) + _TOKENS_PER_MESSAGE
             if tokens > self.max_tokens:
                 break
