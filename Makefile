@@ -3,6 +3,7 @@
 # make solutions  the solutions notebook, after the notebooks
 # make lint      style                                              make bench      every benchmark, quick form
 # make address SLUG=owner/name   the repository's address in badges and install cells
+# make browser   the live panel, tested in Chromium
 # make env-fish  the environment of Fish-Speech (.venv-fish)       make conformance  its real HTTP layer as a peer
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup address demo test unit notebooks solutions lint bench system env-fish conformance clean
+.PHONY: setup address demo test unit notebooks browser solutions lint bench system env-fish conformance clean
 
 setup: $(READY)
 
@@ -29,7 +30,11 @@ demo: setup
 test: setup system unit notebooks
 
 unit: setup
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests --ignore tests/browser
+
+# Needs Debian's package chromium; skipped with a reason where it is missing.
+browser: setup
+	$(BIN)/python -m pytest tests/browser
 
 notebooks: setup
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 $(sort $(wildcard notebooks/0*.ipynb))
