@@ -34,7 +34,7 @@ unit: setup
 
 # Needs Debian's package chromium; skipped with a reason where it is missing.
 browser: setup
-	$(BIN)/python -m pytest tests/browser
+	EMOLIB_REAL_ENGINES=1 $(BIN)/python -m pytest tests/browser
 
 notebooks: setup
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 $(sort $(wildcard notebooks/0*.ipynb))

@@ -120,3 +120,17 @@ def test_the_speaker_keeps_less_than_a_tenth_of_a_second_ahead_and_loses_no_samp
     assert 0.25 * 22_050 < sum(sent) < 0.55 * 22_050
     assert eventually(lambda: sum(sent) == 22_050, 3)
     sink.close()
+
+
+def test_a_silenced_speaker_sends_nothing_more_until_the_next_player():
+    sent: list[int] = []
+    sink = BrowserSink(lambda data: sent.append(len(data) // 2))
+    sink.start(lambda count: np.zeros(count, np.float32))
+    assert eventually(lambda: sent)
+    sink.silence()
+    before = len(sent)
+    time.sleep(0.2)
+    assert len(sent) == before
+    sink.start(lambda count: np.zeros(count, np.float32))
+    assert eventually(lambda: len(sent) > before)
+    sink.close()

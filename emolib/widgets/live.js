@@ -52,7 +52,7 @@ async function worklet(context, code, name) {
 }
 
 class Sound {
-  constructor(model, onLevel) { this.model = model; this.onLevel = onLevel; this.number = 0; }
+  constructor(model, onLevel) { this.model = model; this.onLevel = onLevel; this.number = 0; this.deaf = false; }
 
   async open() {
     if (!window.isSecureContext || !navigator.mediaDevices) {
@@ -89,12 +89,18 @@ class Sound {
   }
 
   play(buffer) {
+    if (this.deaf) return;
     const view = buffer instanceof DataView ? buffer : new DataView(buffer.buffer || buffer);
     const pcm = new Int16Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
     this.player?.port.postMessage(pcm, [pcm.buffer]);
   }
 
   flush() { this.player?.port.postMessage("flush"); }
+
+  // What the kernel sent before it knew of the interruption still arrives: nothing is played until it answers.
+  interrupt() { this.deaf = true; this.flush(); }
+
+  interrupted() { this.deaf = false; this.flush(); }
 
   close() {
     this.stream?.getTracks().forEach((track) => { track.onended = null; track.stop(); });
@@ -152,7 +158,7 @@ function render({ model, el }) {
   };
   button("Calibrate", "Measure the room: be silent for two seconds", begin("calibrate"));
   button("Talk", "Start the conversation", begin("talk"));
-  button("Interrupt", "Stop the answer", () => { sound.flush(); model.send({ kind: "interrupt" }); });
+  button("Interrupt", "Stop the answer", () => { sound.interrupt(); model.send({ kind: "interrupt" }); });
   button("Stop", "End the conversation and release the microphone", () => { sound.close(); model.send({ kind: "stop" }); });
   button("Clear", "Forget the history", () => model.send({ kind: "clear" }));
   button("Save", "Write the turns to a file", () => model.send({ kind: "save" }));
@@ -183,7 +189,7 @@ function render({ model, el }) {
   Object.entries(show).forEach(([name, work]) => { model.on(`change:${name}`, work); work(); });
   const message = (content, buffers) => {
     if (content.kind === "sound") sound.play(buffers[0]);
-    else if (content.kind === "flush") sound.flush();
+    else if (content.kind === "flush") sound.interrupted();
     else if (content.kind === "close") sound.close();
   };
   model.on("msg:custom", message);

@@ -52,6 +52,7 @@ class LivePanel:
         self._ambience: Ambience = QUIET_ROOM
         self._calibrating: list[np.ndarray] | None = None
         self._source: Any = None
+        self._sink: BrowserSink | None = None
         self._agent: VoiceAgent | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -124,6 +125,7 @@ class LivePanel:
 
     def _hold(self, source: Any) -> None:
         sink = BrowserSink(lambda pcm: self.widget.send({"kind": "sound"}, [pcm]), self.widget.sample_rate)
+        self._sink = sink
         try:
             with self._engines() as stages:
                 self.widget.status = "Listening: speak."
@@ -136,7 +138,7 @@ class LivePanel:
             self.widget.status = f"Unexpected: {error!r}. Press Talk to begin again."
             raise
         finally:
-            self._source = self._agent = self._loop = None
+            self._source = self._sink = self._agent = self._loop = None
             sink.close()
 
     async def _converse(self, stages: Stages, source: Any, sink: BrowserSink) -> None:
@@ -183,9 +185,12 @@ class LivePanel:
             self._source.answered()
 
     def _interrupt(self) -> None:
-        agent, loop = self._agent, self._loop
+        agent, loop, sink = self._agent, self._loop, self._sink
+        if sink:
+            sink.silence()
+        # The page takes no sound from its own Interrupt until this answer: what is on its way is of the dead turn.
+        self.widget.send({"kind": "flush"})
         if agent and loop and not loop.is_closed():
-            self.widget.send({"kind": "flush"})
             asyncio.run_coroutine_threadsafe(agent.interrupt(), loop)
 
     def _stop(self) -> None:

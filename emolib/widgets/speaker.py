@@ -29,7 +29,8 @@ class BrowserSink:
     def __init__(self, send: Callable[[bytes], None], sample_rate: int = 22_050) -> None:
         self.sample_rate = sample_rate
         self._send = send
-        self._pull: Pull = lambda count: np.zeros(0, dtype=np.float32)
+        self._pull: Pull = _nothing
+        self._sending = threading.Lock()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -39,6 +40,14 @@ class BrowserSink:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="browser speaker", daemon=True)
             self._thread.start()
+
+    def silence(self) -> None:
+        """Send nothing more until the next `start`: what a stopped player still gives is its fade-out.
+
+        A page that dropped its queue would play that fade-out alone, as a click.
+        """
+        with self._sending:
+            self._pull = _nothing
 
     def close(self) -> None:
         """Stop asking."""
@@ -52,6 +61,17 @@ class BrowserSink:
         while not self._closed.wait(_BLOCK_S / 4):
             # After a pause the page has nothing left: the lead is built up anew.
             heard_until = max(heard_until, time.monotonic())
-            while heard_until < time.monotonic() + _LEAD_S and len(samples := self._pull(block)):
+            while heard_until < time.monotonic() + _LEAD_S and (sent := self._send_block(block)):
+                heard_until += sent / self.sample_rate
+
+    def _send_block(self, count: int) -> int:
+        """Send the next samples, at most `count`; how many they were."""
+        with self._sending:
+            samples = self._pull(count)
+            if len(samples):
                 self._send((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
-                heard_until += len(samples) / self.sample_rate
+        return len(samples)
+
+
+def _nothing(count: int) -> np.ndarray:
+    return np.zeros(0, dtype=np.float32)

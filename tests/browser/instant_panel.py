@@ -1,0 +1,38 @@
+"""A live panel on instant engines: what the page does is the same, and a kernel needs no weights for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from dialogue_stages import Felt, Heard, Replies, scores
+
+from emolib.dialogue import Stages
+from emolib.speech import AudioClip
+from emolib.speech.partials import FinalTranscript
+from emolib.tts import SpeechRequest
+from emolib.widgets import LivePanel
+
+
+class Hears(Heard):
+    def stream(self) -> FinalTranscript:
+        return FinalTranscript(self)
+
+
+class Hums:
+    """Speaks a text as a tone of 0.3 s a word."""
+
+    def synthesize(self, request: SpeechRequest) -> AudioClip:
+        time_s = np.arange(round(0.3 * 22_050 * len(request.text.split()))) / 22_050
+        return AudioClip((0.3 * np.sin(2 * np.pi * 220 * time_s)).astype(np.float32), 22_050)
+
+
+@contextmanager
+def engines() -> Iterator[Stages]:
+    answer = "That is good news, and I am glad with you. " * 3
+    yield Stages(Hears("I am so happy today."), Felt(scores("joy")), Replies(answer), Hums(), "a test")
+
+
+def instant_panel() -> LivePanel:
+    return LivePanel(engines=engines)
