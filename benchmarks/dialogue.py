@@ -39,6 +39,7 @@ from emolib.speech import (
     Heard,
     NullSink,
     OrderedPlayer,
+    Played,
     SpeechEnd,
     Transcript,
     best_detector,
@@ -198,18 +199,21 @@ async def _overheads() -> list[float]:
 class _FirstPut:
     """A player that notes when it got its first clause, and has played everything at once."""
 
-    first = 0.0
-    heard = ()
     recent = AudioClip(np.zeros(0, np.float32), RATE)
+
+    def __init__(self) -> None:
+        self.first = 0.0
+        self.heard: list[Played] = []
 
     def put(self, number: int, clip: AudioClip) -> None:
         self.first = self.first or time.monotonic()
+        self.heard.append(Played(number, len(clip), len(clip), complete=True))
 
     def wait(self, timeout: float | None = None) -> bool:
         return True
 
-    def stop(self) -> list[Any]:
-        return []
+    def stop(self) -> list[Played]:
+        return self.heard
 
     fail = end = pause = resume = lambda self, *_: None
 

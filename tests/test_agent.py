@@ -150,6 +150,51 @@ def test_an_estimate_from_the_partial_transcript_stands_in_for_a_late_classifier
     assert turn.emotion.label == "joy"
 
 
+def test_an_answer_prepared_in_the_pause_is_heard_as_soon_as_the_end_is_known():
+    world = World()
+    (turn,) = world.converse(START, Partial("I passed", 1, in_pause=True), 0.8, said("I passed"))
+    assert turn.prepared
+    assert turn.emotion.label == "joy"
+    assert world.asked_at == [pytest.approx(world.feel_s)]
+    assert world.players[0].times[0][1] >= 0.8, "nothing is heard before"
+    assert turn.trace.marks["first_sound"] == pytest.approx(0, abs=0.001)
+    assert turn.reply == REPLY
+
+
+def test_an_answer_prepared_for_half_of_what_was_said_is_thrown_away():
+    world = World()
+    (turn,) = world.converse(
+        START, Partial("I passed", 1, in_pause=True), 0.8, Partial("I passed the", 2), 0.3, said("I passed the exam")
+    )
+    assert not turn.prepared
+    assert turn.transcript == "I passed the exam"
+    assert [messages[-1].content for messages in world.asked] == ["I passed", "I passed the exam"]
+    assert len(world.players) == 1, "the first answer never had a player"
+
+
+def test_only_the_answer_to_the_last_pause_is_kept():
+    world = World()
+    pauses = [Partial(text, place, in_pause=True) for place, text in enumerate(["I", "I passed", "I passed"])]
+    (turn,) = world.converse(START, pauses[0], 0.02, pauses[1], 0.5, pauses[2], 0.5, said("I passed"))
+    assert turn.prepared
+    assert [messages[-1].content for messages in world.asked] == ["I passed"], "the first was taken back in time"
+
+
+def test_what_was_prepared_for_no_words_or_for_a_broken_recogniser_is_never_heard():
+    world = World()
+    pause = Partial("I passed", 1, in_pause=True)
+    (failed,) = world.converse(START, pause, 0.5, Unheard(end()), 1.0, pause, 0.5, Unheard(end(), "it is gone"))
+    assert failed.reply == FALLBACK
+    assert "I passed" not in [message.content for message in world.asked[-1]][:-1]
+
+
+def test_without_preemption_nothing_is_asked_before_the_end():
+    world = World(settings=AgentSettings(preemptive=False))
+    (turn,) = world.converse(START, Partial("I passed", 1, in_pause=True), 0.8, said("I passed"))
+    assert not turn.prepared
+    assert world.asked_at[0] > 0.8
+
+
 def test_an_interruption_ends_the_answer_and_only_what_was_heard_is_remembered():
     world = World()
     agent_turns = world.converse(
@@ -351,6 +396,7 @@ def test_whatever_happens_order_is_kept_and_history_is_what_was_heard(seed: int)
     script: list[Any] = []
     for number in range(chance.randrange(1, 8)):
         script += [chance.uniform(0, 4), START, chance.uniform(0, 1), Partial("well now", 1), chance.uniform(0, 1)]
+        script += [Partial(chance.choice(["so", f"question {number}"]), 2, in_pause=True), chance.uniform(0, 1)]
         script.append(chance.choice([said(f"question {number}"), said("mhm", 0.3), Unheard(end(0.2)), said("so", 0.3)]))
         world.fails = frozenset(chance.sample(["classify", "reply", "speak"], chance.choice([0, 0, 1, 2])))
 

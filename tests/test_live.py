@@ -43,7 +43,9 @@ def test_two_recordings_are_two_turns_and_the_trace_tells_their_stages(recording
     write_trace(turns, tmp_path / "trace.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "trace.jsonl").read_text().splitlines()]
     assert [row["turn"] for row in rows] == [1, 2]
-    assert {"classify", "reply", "speak", "play"} == {span["stage"] for span in rows[0]["spans"]}
+    assert {"endpoint", "recognise", "classify", "reply", "speak", "play"} == {
+        span["stage"] for span in rows[0]["spans"]
+    }
     assert "first_sound" in latency_table(turns)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from emolib.dialogue.agent import AgentSettings, AgentTurn, VoiceAgent
+from emolib.dialogue.agent import AgentTurn, VoiceAgent
 from emolib.dialogue.care import HELP_MESSAGE, Care, Distress
 from emolib.dialogue.conversation import Conversation, Exchange
 from emolib.dialogue.events import events_of
 from emolib.dialogue.history import History
 from emolib.dialogue.policy import VOICES, Voice, choose_voice
 from emolib.dialogue.segment import ClauseSplitter, segment, segment_stream
+from emolib.dialogue.settings import AgentSettings
 from emolib.dialogue.speakable import speakable
 from emolib.dialogue.stages import Stages, default_reply_model, open_stages
 from emolib.dialogue.talk import talk

@@ -1,9 +1,10 @@
 """A spoken conversation that overlaps: it listens, feels, writes, speaks and can be interrupted, all at once.
 
-What happens in the room comes as events (`emolib.speech.listen`). At the end of an utterance the emotion is judged
-and the reply begins; its clauses are spoken while the next ones are written, and heard in order. Speech over the
-answer pauses it at once: a back-channel word or a short sound lets it go on, anything else ends the turn, and of its
-answer only what was heard stays in the history.
+What happens in the room comes as events (`emolib.speech.listen`). In each pause of the speaker the answer is prepared:
+the emotion is judged, the reply begins, and its first clause is spoken without being heard. Once it is known that the
+pause was the end, it is heard at once, clause by clause in order, while the next ones are written. Speech over
+the answer pauses it at once: a back-channel word or a short sound lets it go on, anything else ends the turn, and of
+its answer only what was heard stays in the history.
 
 A turn has a number. An interrupted one is cancelled as a whole: nothing of it is heard later.
 """
@@ -13,69 +14,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import AsyncIterable, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from emolib.chat import Message
-from emolib.dialogue.care import CALM, Care, Distress
+from emolib.dialogue.answering import Answerer, OngoingTurn, Player
+from emolib.dialogue.care import Care, Distress
 from emolib.dialogue.history import History
-from emolib.dialogue.interruption import heard_words, is_backchannel, is_echo, repeats
+from emolib.dialogue.interruption import is_backchannel, is_echo, repeats
 from emolib.dialogue.policy import Policy, Voice, choose_voice
-from emolib.dialogue.segment import segment, segment_stream
+from emolib.dialogue.settings import AgentSettings
 from emolib.dialogue.speakable import speakable
 from emolib.dialogue.stages import Stages
-from emolib.dialogue.trace import Span, Trace
-from emolib.dialogue.turn import FALLBACK
+from emolib.dialogue.trace import Trace
 from emolib.emotions import EMOTIONS, EmotionScores
-from emolib.errors import EmolibError, ServiceError
 
 if TYPE_CHECKING:
-    from emolib.speech import AudioClip, Played
+    from emolib.speech import AudioClip, Heard, Partial, SpeechEnd
 
-__all__ = ["AgentSettings", "AgentTurn", "Player", "VoiceAgent"]
-
-_POLL_S = 0.02
-
-
-class Player(Protocol):
-    """Plays the numbered clauses of one turn in order; `emolib.speech.OrderedPlayer` is one."""
-
-    def put(self, number: int, clip: AudioClip) -> None: ...
-    def fail(self, number: int) -> None: ...
-    def end(self, count: int) -> None: ...
-    def wait(self, timeout: float | None = None) -> bool: ...
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
-    def stop(self) -> list[Played]: ...
-
-    @property
-    def heard(self) -> list[Played]: ...
-
-    @property
-    def recent(self) -> AudioClip: ...
-
-
-@dataclass(frozen=True)
-class AgentSettings:
-    """Seconds, but for `ahead` (clauses synthesised before they are played) and `longest_reply` (characters).
-
-    The classifier has `classify_s`, then the reply goes on with the last estimate. A reply model may be silent for
-    `reply_s`, a clause may take `speak_s` to be synthesised, and a player may stand still for `stuck_s`. Speech over
-    the answer is an interruption from `least_interruption_s` on, and after the first `warm_up_s` of the answer; with
-    `half_duplex` never, for loudspeakers beside an open microphone.
-    """
-
-    classify_s: float = 0.15
-    reply_s: float = 20.0
-    speak_s: float = 10.0
-    stuck_s: float = 30.0
-    ahead: int = 2
-    longest_reply: int = 4000
-    least_interruption_s: float = 0.5
-    warm_up_s: float = 1.0
-    half_duplex: bool = False
+__all__ = ["AgentTurn", "VoiceAgent"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +40,8 @@ class AgentTurn:
     """A turn that is over: what was heard of the speaker, what of the answer, and how long its stages took.
 
     `reply` is what was played, `written` what the reply model wrote until then; `problems` name what failed.
+    `prepared` says that the answer was begun in the pause before the end was known. The trace counts from the end of
+    the speech.
     """
 
     number: int
@@ -93,6 +52,7 @@ class AgentTurn:
     reply: str
     written: str
     interrupted: bool
+    prepared: bool
     problems: tuple[str, ...]
     trace: Trace
 
@@ -108,39 +68,10 @@ class AgentTurn:
             "reply": self.reply,
             "written": self.written,
             "interrupted": self.interrupted,
+            "prepared": self.prepared,
             "problems": list(self.problems),
             **self.trace.as_dict(),
         }
-
-
-@dataclass
-class _Turn:
-    """A turn in progress."""
-
-    number: int
-    transcript: str
-    player: Player
-    trace: Trace
-    emotion: EmotionScores
-    voice: Voice = field(default_factory=lambda: choose_voice(None))
-    distress: Distress = Distress.NONE
-    clauses: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    task: asyncio.Task[None] | None = None
-    played_out: bool = False
-
-    @property
-    def heard(self) -> str:
-        """What was played of the answer so far."""
-        return heard_words(self.clauses, _shares(self.player.heard, self.played_out))
-
-    @property
-    def is_speaking(self) -> bool:
-        return any(played.samples for played in self.player.heard)
-
-    @property
-    def is_over(self) -> bool:
-        return self.task is None or self.task.done()
 
 
 class VoiceAgent:
@@ -166,20 +97,21 @@ class VoiceAgent:
     ) -> None:
         self.stages = stages
         self.settings = settings or AgentSettings()
-        self.policy = policy
         self.care = care or Care()
         self.history = history or History()
         self.turns: list[AgentTurn] = []
+        self._answerer = Answerer(stages, self.settings, policy, self.care, offload, clock)
         self._new_player = new_player
         self._on_turn = on_turn
         self._offload = offload
         self._clock = clock
-        self._turn: _Turn | None = None
+        self._turn: OngoingTurn | None = None
+        self._prepared: OngoingTurn | None = None
         self._numbers = 0
         self._emotions: list[EmotionScores] = []
         self._estimate: EmotionScores = _unknown()
         self._estimating: asyncio.Task[None] | None = None
-        self._suspected_at: float | None = None
+        self._end_known_at: float | None = None
 
     async def converse(self, events: AsyncIterable[Any]) -> list[AgentTurn]:
         """Follow `events` to their end, let the last answer be heard, and give all turns.
@@ -192,6 +124,7 @@ class VoiceAgent:
             if self._turn and self._turn.task:
                 await asyncio.wait([self._turn.task])
         finally:
+            await self._take_back()
             await self._end_turn(interrupted=True)
             if self._estimating:
                 self._estimating.cancel()
@@ -203,15 +136,18 @@ class VoiceAgent:
         await self._end_turn(interrupted=True)
 
     async def _follow(self, event: Any) -> None:
-        from emolib.speech import Heard, Partial, SpeechStart, Unheard
+        from emolib.speech import Heard, Partial, SpeechEnd, SpeechStart, Unheard
 
         if isinstance(event, SpeechStart):
             self._suspect()
         elif isinstance(event, Partial):
-            await self._consider(event.text)
+            await self._consider(event)
+        elif isinstance(event, SpeechEnd):
+            self._end_known_at = self._clock()
         elif isinstance(event, Heard):
-            await self._heard(event.transcript.text, event.end.clip)
+            await self._heard(event)
         elif isinstance(event, Unheard):
+            await self._take_back()
             self._let_go_on()
             if event.problem and self._turn is None:
                 self._begin_turn("", f"the recogniser failed: {event.problem}")
@@ -223,19 +159,38 @@ class VoiceAgent:
             return
         turn.player.pause()
         turn.trace.mark("paused")
-        self._suspected_at = self._clock()
+        turn.suspected_at = self._clock()
 
-    async def _consider(self, text: str) -> None:
-        """A partial transcript: an estimate of the emotion, and perhaps an interruption."""
-        if self._suspected_at is None:
+    async def _consider(self, partial: Partial) -> None:
+        """A partial transcript: an estimate of the emotion, an answer to prepare, or perhaps an interruption."""
+        text, turn = partial.text, self._turn
+        if turn is None and partial.in_pause and self.settings.preemptive:
+            await self._prepare(text)
+        elif turn is None or turn.suspected_at is None:
             self._begin_estimate(text)
+        elif is_backchannel(text) or repeats(text, turn.heard):
             return
-        if is_backchannel(text) or (self._turn and repeats(text, self._turn.heard)):
-            return
-        if self._clock() - self._suspected_at >= self.settings.least_interruption_s:
+        elif self._clock() - turn.suspected_at >= self.settings.least_interruption_s:
             await self._end_turn(interrupted=True)
 
-    async def _heard(self, text: str, clip: AudioClip) -> None:
+    async def _prepare(self, text: str) -> None:
+        """Answer `text` so far that it could be heard at once, should it turn out to be all."""
+        if self._prepared and self._prepared.transcript == text:
+            return
+        await self._take_back()
+        if speakable(text):
+            self._prepared = self._start(text)
+            self._prepared.prepared = True
+
+    async def _take_back(self) -> None:
+        """Throw the prepared answer away."""
+        prepared, self._prepared = self._prepared, None
+        if prepared:
+            await prepared.drop()
+
+    async def _heard(self, event: Heard) -> None:
+        known_at, self._end_known_at = self._end_known_at or self._clock(), None
+        text, clip = event.transcript.text, event.end.clip
         turn = self._turn
         if turn and not turn.is_over:
             if turn.is_speaking:
@@ -247,10 +202,26 @@ class VoiceAgent:
                 text = f"{turn.transcript} {text}"
                 await self._end_turn(interrupted=True, forget=True)
         await self._end_turn(interrupted=True)
-        if speakable(text):
-            self._begin_turn(text)
+        if not speakable(text):
+            await self._take_back()
+            return
+        self._follow_trace(await self._begin_heard(text), event.end, known_at)
 
-    def _is_no_interruption(self, turn: _Turn, text: str, clip: AudioClip) -> bool:
+    async def _begin_heard(self, text: str) -> OngoingTurn:
+        """Begin the turn of `text`, with the answer that was prepared for it where there is one."""
+        if self._prepared and self._prepared.transcript == text:
+            turn, self._prepared = self._prepared, None
+            return self._release(turn)
+        await self._take_back()
+        return self._begin_turn(text)
+
+    def _follow_trace(self, turn: OngoingTurn, end: SpeechEnd, known_at: float) -> None:
+        """Count the turn's time from the end of the speech, which was known at the moment `known_at`."""
+        turn.trace.zero = known_at - (end.known_at - end.end) / end.clip.sample_rate
+        turn.trace.record("endpoint", turn.trace.zero, known_at)
+        turn.trace.record("recognise", known_at, self._clock())
+
+    def _is_no_interruption(self, turn: OngoingTurn, text: str, clip: AudioClip) -> bool:
         if not self._may_be_interrupted(turn) or is_backchannel(text):
             return True
         if clip.seconds < self.settings.least_interruption_s or repeats(text, turn.heard):
@@ -258,13 +229,13 @@ class VoiceAgent:
         played = turn.player.recent
         return is_echo(clip.samples, played.resample(clip.sample_rate).samples)
 
-    def _may_be_interrupted(self, turn: _Turn) -> bool:
-        spoken = sum(played.samples for played in turn.player.heard) / turn.player.recent.sample_rate
+    def _may_be_interrupted(self, turn: OngoingTurn) -> bool:
+        spoken = sum(played.samples for played in turn.played) / turn.player.recent.sample_rate
         return not self.settings.half_duplex and spoken >= self.settings.warm_up_s
 
     def _let_go_on(self) -> None:
-        self._suspected_at = None
         if self._turn and not self._turn.is_over:
+            self._turn.suspected_at = None
             self._turn.player.resume()
 
     def _begin_estimate(self, text: str) -> None:
@@ -279,28 +250,45 @@ class VoiceAgent:
             if self._numbers == before:
                 self._estimate = estimate
 
-    def _begin_turn(self, text: str, *problems: str) -> None:
+    def _begin_turn(self, text: str, *problems: str) -> OngoingTurn:
         """Answer `text`; without a text, ask for it again."""
+        return self._release(self._start(text, *problems))
+
+    def _start(self, text: str, *problems: str) -> OngoingTurn:
+        """Set to work on the answer to `text`; nothing is heard of it before its release."""
+        turn = OngoingTurn(
+            text,
+            Trace(self._clock),
+            self._estimate,
+            messages=self.history.recent(),
+            emotions=self._emotions,
+            problems=list(problems),
+        )
+        turn.task = asyncio.create_task(self._answerer.answer(turn), name="answer")
+        return turn
+
+    def _release(self, turn: OngoingTurn) -> OngoingTurn:
+        """Make `turn` the present one, and let it be heard."""
         self._numbers += 1
-        turn = _Turn(self._numbers, text, self._new_player(), Trace(self._clock), self._estimate)
-        turn.problems += problems
+        turn.number = self._numbers
+        turn.player = self._new_player()
         self._turn = turn
-        turn.task = asyncio.create_task(self._answer(turn), name=f"turn {turn.number}")
+        turn.released.set()
         turn.task.add_done_callback(lambda _: self._close(turn, interrupted=False))
+        return turn
 
     async def _end_turn(self, *, interrupted: bool, forget: bool = False) -> None:
         """Cancel the present turn where it is not over, and keep what was heard of it (`forget`: nothing)."""
-        turn, self._suspected_at = self._turn, None
+        turn = self._turn
         if turn is None:
             return
         if not turn.is_over:
             turn.player.stop()
             self._close(turn, interrupted=interrupted, forget=forget)
-            turn.task.cancel()
-            await asyncio.gather(turn.task, return_exceptions=True)
+            await turn.drop()
         self._close(turn, interrupted=interrupted, forget=forget)
 
-    def _close(self, turn: _Turn, *, interrupted: bool, forget: bool = False) -> None:
+    def _close(self, turn: OngoingTurn, *, interrupted: bool, forget: bool = False) -> None:
         if self._turn is not turn:
             return
         self._turn = None
@@ -316,142 +304,10 @@ class VoiceAgent:
             self._emotions = [*self._emotions, turn.emotion][-self.care.turns :]
         done = AgentTurn(
             turn.number, turn.transcript, turn.emotion, turn.voice, turn.distress, heard, " ".join(turn.clauses),
-            interrupted, tuple(turn.problems), turn.trace,
+            interrupted, turn.prepared, tuple(turn.problems), turn.trace,
         )  # fmt: skip
         self.turns.append(done)
         self._on_turn(done)
-
-    async def _answer(self, turn: _Turn) -> None:
-        if turn.transcript:
-            await self._feel(turn)
-        clauses: asyncio.Queue[str | None] = asyncio.Queue(self.settings.ahead)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._write(turn, clauses))
-            group.create_task(self._speak(turn, clauses))
-        await self._be_heard(turn)
-
-    async def _feel(self, turn: _Turn) -> None:
-        """Judge the emotion; late or failing, the last estimate stands."""
-        with turn.trace.stage("classify"):
-            judging = asyncio.ensure_future(self._offload(self.stages.classifier.classify, [turn.transcript]))
-            # Not cancelled when it is late: a thread cannot be, and its answer does no harm.
-            judging.add_done_callback(lambda task: task.cancelled() or task.exception())
-            try:
-                async with asyncio.timeout(self.settings.classify_s):
-                    turn.emotion = (await asyncio.shield(judging))[0]
-            except TimeoutError:
-                turn.problems.append("the classifier was late")
-            except Exception as error:  # an engine of the user's may raise anything, and the turn goes on
-                turn.problems.append(f"the classifier failed: {_told(error)}")
-        turn.distress = self.care.distress(turn.transcript, [*self._emotions, turn.emotion])
-        turn.voice = self.policy(turn.emotion) if turn.distress is Distress.NONE else CALM
-
-    async def _write(self, turn: _Turn, clauses: asyncio.Queue[str | None]) -> None:
-        with turn.trace.stage("reply"):
-            if not turn.transcript:
-                await self._say(turn, clauses, FALLBACK)
-            elif turn.distress is not Distress.URGENT:
-                await self._write_reply(turn, clauses)
-            if turn.distress is not Distress.NONE:
-                for clause in segment(self.care.help_message):
-                    await self._say(turn, clauses, clause)
-        await clauses.put(None)
-
-    async def _write_reply(self, turn: _Turn, clauses: asyncio.Queue[str | None]) -> None:
-        history = [*self.history.recent(), Message("user", turn.transcript)]
-        try:
-            async with aclosing(self.stages.reply_model.stream(history, turn.emotion)) as pieces:
-                async for clause in segment_stream(self._watched(turn, pieces)):
-                    await self._say(turn, clauses, clause)
-        except Exception as error:  # as above
-            turn.problems.append(f"the reply failed: {_told(error)}")
-        if not turn.clauses:
-            await self._say(turn, clauses, FALLBACK)
-
-    async def _watched(self, turn: _Turn, pieces: AsyncIterator[str]) -> AsyncIterator[str]:
-        """The pieces of the reply: bounded, and a ServiceError where they stop coming."""
-        written = 0
-        while written < self.settings.longest_reply:
-            try:
-                async with asyncio.timeout(self.settings.reply_s):
-                    piece = await anext(pieces, None)
-            except TimeoutError:
-                raise ServiceError(f"the reply model was silent for {self.settings.reply_s:g} s") from None
-            if piece is None:
-                return
-            turn.trace.mark("first_token")
-            written += len(piece)
-            yield piece
-        turn.problems.append(f"the reply was cut after {self.settings.longest_reply} characters")
-
-    async def _say(self, turn: _Turn, clauses: asyncio.Queue[str | None], clause: str) -> None:
-        if text := speakable(clause):
-            turn.clauses.append(text)
-            await clauses.put(text)
-
-    async def _speak(self, turn: _Turn, clauses: asyncio.Queue[str | None]) -> None:
-        from emolib.tts import SpeechRequest
-
-        number = 0
-        while (text := await clauses.get()) is not None:
-            await self._until_near(turn, number)
-            request = SpeechRequest(text, turn.voice.emotion, intensity=turn.voice.intensity)
-            try:
-                with turn.trace.stage("speak"):
-                    async with asyncio.timeout(self.settings.speak_s):
-                        clip = await self._offload(self.stages.synthesizer.synthesize, request)
-                turn.player.put(number, clip)
-                turn.trace.mark("first_sound")
-            except TimeoutError:
-                turn.problems.append(f"clause {number + 1} was not spoken within {self.settings.speak_s:g} s")
-                turn.player.fail(number)
-            except Exception as error:  # as above
-                turn.problems.append(f"clause {number + 1} was not spoken: {_told(error)}")
-                turn.player.fail(number)
-            number += 1
-        turn.player.end(number)
-
-    async def _until_near(self, turn: _Turn, number: int) -> None:
-        """Wait until clause `number` is at most `ahead` clauses after the one that is being heard."""
-        waited_since = self._clock()
-        while number - sum(played.samples == played.total for played in turn.player.heard) > self.settings.ahead:
-            await asyncio.sleep(_POLL_S)
-            if self._clock() - waited_since > self.settings.stuck_s:
-                return
-
-    async def _be_heard(self, turn: _Turn) -> None:
-        """Wait until the answer was played; a player that stands still for too long is given up."""
-        position, since = -1, self._clock()
-        while not turn.player.wait(0):
-            await asyncio.sleep(_POLL_S)
-            now = sum(played.samples for played in turn.player.heard)
-            if now != position or self._suspected_at is not None:
-                position, since = now, self._clock()
-            elif self._clock() - since > self.settings.stuck_s:
-                turn.problems.append(f"the player stood still for {self.settings.stuck_s:g} s")
-                break
-        else:
-            turn.played_out = True
-        if (first := turn.trace.marks.get("first_sound")) is not None:
-            turn.trace.spans.append(Span("play", first, turn.trace.now()))
-
-
-def _shares(heard: Sequence[Played], played_out: bool) -> list[float | None]:
-    """Of each clause, the share that was heard; None for one that failed.
-
-    Once all was `played_out`, what is still on its way through the device is heard too.
-    """
-
-    def share(played: Played) -> float | None:
-        if played.failed:
-            return None
-        return 1.0 if played.complete or played_out else played.samples / max(played.total, 1)
-
-    return [share(played) for played in heard]
-
-
-def _told(error: Exception) -> str:
-    return str(error) if isinstance(error, EmolibError) else f"{type(error).__name__}: {error}"
 
 
 def _unknown() -> EmotionScores:

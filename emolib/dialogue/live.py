@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emolib.chat import ReplyModel
-from emolib.dialogue.agent import AgentSettings, AgentTurn, VoiceAgent
+from emolib.dialogue.agent import AgentTurn, VoiceAgent
 from emolib.dialogue.events import events_of
 from emolib.dialogue.history import History
+from emolib.dialogue.settings import AgentSettings
 from emolib.dialogue.stages import Stages, open_stages
 from emolib.dialogue.talk import run_sync
 from emolib.emotions import DEFAULT_EMOTION_MODEL
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Recordings", "converse", "latency_table", "talk_live", "write_trace"]
 
-#: What a session's latency is told by, in the order of a turn: milliseconds since the end of the utterance was known.
+#: What a session's latency is told by, in the order of a turn: milliseconds since the end of the speech.
 _MARKS = ("first_token", "first_sound")
 
 
@@ -141,7 +142,7 @@ def write_trace(turns: Sequence[AgentTurn], path: Path) -> None:
 
 
 def latency_table(turns: Sequence[AgentTurn]) -> str:
-    """p50 and p95 of the session, from the moment that the end of the utterance was known."""
+    """p50 and p95 of the session, from the end of the speech."""
     lines = []
     for mark in _MARKS:
         times = sorted(turn.trace.marks[mark] for turn in turns if mark in turn.trace.marks)

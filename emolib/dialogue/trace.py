@@ -5,57 +5,73 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 __all__ = ["Span", "Trace"]
 
 
 @dataclass(frozen=True)
 class Span:
-    """A stage of a turn: its name, and its start and end in seconds since the start of the trace."""
+    """A stage of a turn: its name, and its start and end in seconds since the zero of the trace."""
 
     stage: str
     start: float
     end: float
 
 
-@dataclass
 class Trace:
-    """The spans of a turn, and the moments that were marked in it. Times in seconds from its creation."""
+    """The spans of a turn, and the moments that were marked in it, in seconds since its `zero`.
 
-    clock: Callable[[], float] = time.monotonic
-    spans: list[Span] = field(default_factory=list)
-    marks: dict[str, float] = field(default_factory=dict)
+    `zero` is a moment of `clock`, by default that of the trace's creation; it may be moved to one that became known
+    later, such as the end of the speech. What happened before it has times below 0.
+    """
 
-    def __post_init__(self) -> None:
-        self._origin = self.clock()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.zero = clock()
+        self._spans: list[Span] = []
+        self._marks: dict[str, float] = {}
+
+    @property
+    def spans(self) -> list[Span]:
+        """The stages, in the order in which they ended."""
+        return [Span(span.stage, span.start - self.zero, span.end - self.zero) for span in self._spans]
+
+    @property
+    def marks(self) -> dict[str, float]:
+        """The marked moments."""
+        return {name: moment - self.zero for name, moment in self._marks.items()}
 
     def now(self) -> float:
-        """Seconds since the trace began."""
-        return self.clock() - self._origin
+        """Seconds since zero."""
+        return self.clock() - self.zero
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Record the time that the block takes, also where it fails."""
-        start = self.now()
+        start = self.clock()
         try:
             yield
         finally:
-            self.spans.append(Span(name, start, self.now()))
+            self._spans.append(Span(name, start, self.clock()))
+
+    def record(self, name: str, start: float, end: float) -> None:
+        """Record a stage by two moments of the clock."""
+        self._spans.append(Span(name, start, end))
 
     def mark(self, name: str) -> None:
         """Record the first time that `name` happened; later ones change nothing."""
-        self.marks.setdefault(name, self.now())
+        self._marks.setdefault(name, self.clock())
 
     def busy_ms(self) -> dict[str, int]:
         """Milliseconds of work by stage, in the order in which the stages began."""
         totals: dict[str, float] = {}
-        for span in sorted(self.spans, key=lambda span: span.start):
+        for span in sorted(self._spans, key=lambda span: span.start):
             totals[span.stage] = totals.get(span.stage, 0.0) + span.end - span.start
         return {stage: round(seconds * 1000) for stage, seconds in totals.items()}
 
     def marks_ms(self) -> dict[str, int]:
-        """The marked moments, in milliseconds since the trace began."""
+        """The marked moments, in milliseconds since zero."""
         return {name: round(seconds * 1000) for name, seconds in self.marks.items()}
 
     def as_dict(self) -> dict[str, object]:

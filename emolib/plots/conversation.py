@@ -10,19 +10,19 @@ from emolib.plots.chart import BLUE, GREY, ORANGE, Chart, panels
 
 __all__ = ["latency_waterfall"]
 
-_ROWS = ("classify", "reply", "speak", "play")
+_ROWS = ("endpoint", "recognise", "classify", "reply", "speak", "play")
 _MARKS = {"first_token": "first token", "first_sound": "first sound"}
 
 
 def latency_waterfall(turn: Mapping[str, Any]) -> Chart:
     """The stages of one turn of a trace (`emolib talk --trace`) on a line each, overlapping as they did.
 
-    Time runs from the moment that the end of the utterance was known. InputError for a turn without stages.
+    Time runs from the end of the speech. InputError for a turn without stages.
     """
     spans = [span for span in turn.get("spans", ()) if span["stage"] in _ROWS]
     if not spans:
         raise InputError("this turn has no stages to draw; name a turn of a trace that `emolib talk --trace` wrote")
-    figure, (axes,) = panels(["One turn"], "milliseconds since the end of speech was known", "", grid=False)
+    figure, (axes,) = panels(["One turn"], "milliseconds since the end of the speech", "", grid=False)
     rows = [stage for stage in _ROWS if any(span["stage"] == stage for span in spans)]
     for span in spans:
         length = max(span["end_ms"] - span["start_ms"], 2)
@@ -34,6 +34,6 @@ def latency_waterfall(turn: Mapping[str, Any]) -> Chart:
             axes.text(moment, -0.62, f" {name}, {moment} ms", fontsize=8, color=GREY)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_ylim(len(rows) - 0.4, -0.8)
-    axes.set_xlim(left=0)
+    axes.set_xlim(left=min(0, *(span["start_ms"] for span in spans)))
     columns = ("stage", "start_ms", "end_ms")
     return Chart("latency_waterfall", figure, columns, tuple(tuple(span[key] for key in columns) for span in spans))

@@ -22,10 +22,14 @@ _PAUSE_S = 0.06
 
 @dataclass(frozen=True)
 class Partial:
-    """What was understood of the present utterance so far; it covers the sound up to sample `position`."""
+    """What was understood of the present utterance so far; it covers the sound up to sample `position`.
+
+    `in_pause`: the speaker is silent, and it covers all that was spoken; it may be the whole utterance.
+    """
 
     text: str
     position: int
+    in_pause: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,8 @@ class _Session:
         text, covered = self._stream.partial()
         if covered > self._seen:
             self._seen = covered
-            yield Partial(text, self._first + covered)
+            in_pause = in_pause and self._first + covered >= self._endpointer.last_speech
+            yield Partial(text, self._first + covered, in_pause)
         if text:
             self._endpointer.hint(text, self._first + covered)
 

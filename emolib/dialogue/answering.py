@@ -1,0 +1,263 @@
+"""One answer as it comes about: the emotion is judged, clauses are written, spoken and heard, each beside the next.
+
+An answer may be prepared before it is known that the speaker has finished: nothing of it reaches the player until its
+turn is `released`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from emolib.chat import Message
+from emolib.dialogue.care import CALM, Care, Distress
+from emolib.dialogue.interruption import heard_words
+from emolib.dialogue.policy import Policy, Voice, choose_voice
+from emolib.dialogue.segment import segment, segment_stream
+from emolib.dialogue.settings import AgentSettings
+from emolib.dialogue.speakable import speakable
+from emolib.dialogue.stages import Stages
+from emolib.dialogue.trace import Trace
+from emolib.dialogue.turn import FALLBACK
+from emolib.emotions import EmotionScores
+from emolib.errors import EmolibError, ServiceError
+
+if TYPE_CHECKING:
+    from emolib.speech import AudioClip, Played
+
+__all__ = ["Answerer", "OngoingTurn", "Player"]
+
+_POLL_S = 0.02
+
+
+class Player(Protocol):
+    """Plays the numbered clauses of one turn in order; `emolib.speech.OrderedPlayer` is one."""
+
+    def put(self, number: int, clip: AudioClip) -> None: ...
+    def fail(self, number: int) -> None: ...
+    def end(self, count: int) -> None: ...
+    def wait(self, timeout: float | None = None) -> bool: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def stop(self) -> list[Played]: ...
+
+    @property
+    def heard(self) -> list[Played]: ...
+
+    @property
+    def recent(self) -> AudioClip: ...
+
+
+@dataclass
+class OngoingTurn:
+    """A turn in progress; it has a player from its release on.
+
+    `messages` are the history that the reply goes on from, `emotions` those of the turns before, and `emotion` the
+    estimate that stands until the classifier has answered. From `suspected_at` on it is silent, because somebody may be
+    interrupting it.
+    """
+
+    transcript: str
+    trace: Trace
+    emotion: EmotionScores
+    messages: Sequence[Message] = ()
+    emotions: Sequence[EmotionScores] = ()
+    number: int = 0
+    prepared: bool = False
+    player: Player | None = None
+    voice: Voice = field(default_factory=lambda: choose_voice(None))
+    distress: Distress = Distress.NONE
+    clauses: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+    played_out: bool = False
+    suspected_at: float | None = None
+
+    @property
+    def heard(self) -> str:
+        """What was played of the answer so far."""
+        return heard_words(self.clauses, _shares(self.played, self.played_out))
+
+    @property
+    def played(self) -> list[Played]:
+        """How much was played of each clause so far."""
+        return self.player.heard if self.player else []
+
+    @property
+    def is_speaking(self) -> bool:
+        return any(played.samples for played in self.played)
+
+    @property
+    def is_over(self) -> bool:
+        return self.task is None or self.task.done()
+
+    async def drop(self) -> None:
+        """End it wherever it is; nothing of it is heard from now on."""
+        if self.player:
+            self.player.stop()
+        if self.task and not self.task.done():
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+
+
+class Answerer:
+    """Answers turns on the engines of `stages`; the arguments are those of `VoiceAgent`."""
+
+    def __init__(
+        self,
+        stages: Stages,
+        settings: AgentSettings,
+        policy: Policy,
+        care: Care,
+        offload: Callable[..., Awaitable[Any]],
+        clock: Callable[[], float],
+    ) -> None:
+        self.stages = stages
+        self.settings = settings
+        self.policy = policy
+        self.care = care
+        self._offload = offload
+        self._clock = clock
+
+    async def answer(self, turn: OngoingTurn) -> None:
+        """Answer `turn` until all was heard; without a transcript, ask for it again."""
+        if turn.transcript:
+            await self._feel(turn)
+        clauses: asyncio.Queue[str | None] = asyncio.Queue(self.settings.ahead)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._write(turn, clauses))
+            group.create_task(self._speak(turn, clauses))
+        await self._be_heard(turn)
+
+    async def _feel(self, turn: OngoingTurn) -> None:
+        """Judge the emotion; late or failing, the last estimate stands."""
+        with turn.trace.stage("classify"):
+            try:
+                # A thread that is late goes on by itself; its answer does no harm.
+                async with asyncio.timeout(self.settings.classify_s):
+                    turn.emotion = (await self._offload(self.stages.classifier.classify, [turn.transcript]))[0]
+            except TimeoutError:
+                turn.problems.append("the classifier was late")
+            except Exception as error:  # an engine of the user's may raise anything, and the turn goes on
+                turn.problems.append(f"the classifier failed: {_told(error)}")
+        turn.distress = self.care.distress(turn.transcript, [*turn.emotions, turn.emotion])
+        turn.voice = self.policy(turn.emotion) if turn.distress is Distress.NONE else CALM
+
+    async def _write(self, turn: OngoingTurn, clauses: asyncio.Queue[str | None]) -> None:
+        with turn.trace.stage("reply"):
+            if not turn.transcript:
+                await self._say(turn, clauses, FALLBACK)
+            elif turn.distress is not Distress.URGENT:
+                await self._write_reply(turn, clauses)
+            if turn.distress is not Distress.NONE:
+                for clause in segment(self.care.help_message):
+                    await self._say(turn, clauses, clause)
+        await clauses.put(None)
+
+    async def _write_reply(self, turn: OngoingTurn, clauses: asyncio.Queue[str | None]) -> None:
+        history = [*turn.messages, Message("user", turn.transcript)]
+        try:
+            async with aclosing(self.stages.reply_model.stream(history, turn.emotion)) as pieces:
+                async for clause in segment_stream(self._watched(turn, pieces)):
+                    await self._say(turn, clauses, clause)
+        except Exception as error:  # as above
+            turn.problems.append(f"the reply failed: {_told(error)}")
+        if not turn.clauses:
+            await self._say(turn, clauses, FALLBACK)
+
+    async def _watched(self, turn: OngoingTurn, pieces: AsyncIterator[str]) -> AsyncIterator[str]:
+        """The pieces of the reply: bounded, and a ServiceError where they stop coming."""
+        written = 0
+        while written < self.settings.longest_reply:
+            try:
+                async with asyncio.timeout(self.settings.reply_s):
+                    piece = await anext(pieces, None)
+            except TimeoutError:
+                raise ServiceError(f"the reply model was silent for {self.settings.reply_s:g} s") from None
+            if piece is None:
+                return
+            turn.trace.mark("first_token")
+            written += len(piece)
+            yield piece
+        turn.problems.append(f"the reply was cut after {self.settings.longest_reply} characters")
+
+    async def _say(self, turn: OngoingTurn, clauses: asyncio.Queue[str | None], clause: str) -> None:
+        if text := speakable(clause):
+            turn.clauses.append(text)
+            await clauses.put(text)
+
+    async def _speak(self, turn: OngoingTurn, clauses: asyncio.Queue[str | None]) -> None:
+        number = 0
+        while (text := await clauses.get()) is not None:
+            await self._until_near(turn, number)
+            problem = None
+            try:
+                clip = await self._voiced(turn, text)
+                await turn.released.wait()
+                turn.player.put(number, clip)
+                turn.trace.mark("first_sound")
+            except TimeoutError:
+                problem = f"clause {number + 1} was not spoken within {self.settings.speak_s:g} s"
+            except Exception as error:  # as above
+                problem = f"clause {number + 1} was not spoken: {_told(error)}"
+            if problem:
+                turn.problems.append(problem)
+                await turn.released.wait()
+                turn.player.fail(number)
+            number += 1
+        await turn.released.wait()
+        turn.player.end(number)
+
+    async def _voiced(self, turn: OngoingTurn, text: str) -> AudioClip:
+        from emolib.tts import SpeechRequest
+
+        request = SpeechRequest(text, turn.voice.emotion, intensity=turn.voice.intensity)
+        with turn.trace.stage("speak"):
+            async with asyncio.timeout(self.settings.speak_s):
+                return await self._offload(self.stages.synthesizer.synthesize, request)
+
+    async def _until_near(self, turn: OngoingTurn, number: int) -> None:
+        """Wait until clause `number` is at most `ahead` clauses after the one that is being heard."""
+        waited_since = self._clock()
+        while number - sum(played.samples == played.total for played in turn.played) > self.settings.ahead:
+            await asyncio.sleep(_POLL_S)
+            if self._clock() - waited_since > self.settings.stuck_s:
+                return
+
+    async def _be_heard(self, turn: OngoingTurn) -> None:
+        """Wait until the answer was played; a player that stands still for too long is given up."""
+        position, since = -1, self._clock()
+        while not turn.player.wait(0):
+            await asyncio.sleep(_POLL_S)
+            now = sum(played.samples for played in turn.played)
+            if now != position or turn.suspected_at is not None:
+                position, since = now, self._clock()
+            elif self._clock() - since > self.settings.stuck_s:
+                turn.problems.append(f"the player stood still for {self.settings.stuck_s:g} s")
+                break
+        else:
+            turn.played_out = True
+        if (first := turn.trace.marks.get("first_sound")) is not None:
+            turn.trace.record("play", turn.trace.zero + first, self._clock())
+
+
+def _shares(heard: Sequence[Played], played_out: bool) -> list[float | None]:
+    """Of each clause, the share that was heard; None for one that failed.
+
+    Once all was `played_out`, what is still on its way through the device is heard too.
+    """
+
+    def share(played: Played) -> float | None:
+        if played.failed:
+            return None
+        return 1.0 if played.complete or played_out else played.samples / max(played.total, 1)
+
+    return [share(played) for played in heard]
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, EmolibError) else f"{type(error).__name__}: {error}"

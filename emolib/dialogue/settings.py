@@ -1,0 +1,33 @@
+"""The patience of a spoken conversation: how long each stage may take, and what counts as an interruption."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["AgentSettings"]
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """Seconds, but for `ahead` (clauses synthesised before they are played) and `longest_reply` (characters).
+
+    The classifier has `classify_s`, then the reply goes on with the last estimate. A reply model may be silent for
+    `reply_s`, a clause may take `speak_s` to be synthesised, and a player may stand still for `stuck_s`. Speech over
+    the answer is an interruption from `least_interruption_s` on, and after the first `warm_up_s` of the answer; with
+    `half_duplex` never, for loudspeakers beside an open microphone.
+
+    With `preemptive` an answer is prepared whenever the speaker pauses, before it is known that this was the end: the
+    wait for the end costs nothing then, and an answer to half a sentence is thrown away. Each such pause is a request
+    to the reply model, which a server may charge for.
+    """
+
+    classify_s: float = 0.15
+    reply_s: float = 20.0
+    speak_s: float = 10.0
+    stuck_s: float = 30.0
+    ahead: int = 2
+    longest_reply: int = 4000
+    least_interruption_s: float = 0.5
+    warm_up_s: float = 1.0
+    half_duplex: bool = False
+    preemptive: bool = True
