@@ -29,8 +29,9 @@ demo: setup
 
 test: setup system unit notebooks
 
+# A test a core: more than one thread in each would only be in the others' way.
 unit: setup
-	$(BIN)/python -m pytest tests --ignore tests/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/browser --numprocesses=auto --dist=worksteal
 
 # Needs Debian's package chromium; skipped with a reason where it is missing.
 browser: setup
