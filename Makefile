@@ -29,7 +29,7 @@ demo: setup
 
 test: setup system unit notebooks
 
-# A test a core: more than one thread in each would only be in the others' way.
+# A process a core: a second thread in each would only be in the other's way.
 unit: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/browser --numprocesses=auto --dist=worksteal
 

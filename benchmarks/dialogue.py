@@ -100,6 +100,7 @@ class _Measured:
             "ours_ms": round(1000 * self.first_sound_s),
             "sequential_ms": round(1000 * self.sequential_s),
             "characters": len(self.turn.written),
+            "prepared": self.turn.prepared,
         }
 
 

@@ -12,6 +12,7 @@ from emolib.dialogue import Stages
 from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.errors import ServiceError
 from emolib.speech import AudioClip, Transcript
+from emolib.speech.partials import FinalTranscript
 
 QUESTION = AudioClip(np.zeros(16_000, np.float32), 16_000, "the question")
 
@@ -27,6 +28,9 @@ class Heard:
 
     def transcribe(self, clip: AudioClip) -> Transcript:
         return Transcript(self.text)
+
+    def stream(self) -> FinalTranscript:
+        return FinalTranscript(self)
 
 
 class Felt:

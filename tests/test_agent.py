@@ -161,6 +161,38 @@ def test_an_answer_prepared_in_the_pause_is_heard_as_soon_as_the_end_is_known():
     assert turn.reply == REPLY
 
 
+def test_nothing_is_told_of_an_answer_before_its_release():
+    world = World()
+    told: list[tuple[float, str, str]] = []
+    world.converse(
+        START, Partial("I passed", 1, in_pause=True), 0.8, Partial("I passed it", 2, in_pause=True), 0.8,
+        said("I passed it"), on_reply=lambda written, spoken: told.append((now(), written, spoken)),
+    )  # fmt: skip
+    assert told[0][0] == pytest.approx(1.6)
+    assert told[-1][1].split() == REPLY.split()
+    assert told[-1][2] == "Was it hard?"
+
+
+def test_in_a_pause_the_classifier_may_take_its_time():
+    world = World(feel_s=0.5)
+    (turn,) = world.converse(START, Partial("I passed", 1, in_pause=True), 0.45, said("I passed"))
+    assert turn.emotion.label == "joy"
+    assert not turn.problems
+
+
+def test_what_was_felt_in_half_of_what_was_said_stands_in_for_a_late_classifier():
+    world = World(feel_s=0.3)
+    (turn,) = world.converse(START, Partial("I pass", 1, in_pause=True), 1.0, said("I passed"))
+    assert turn.problems == ("the classifier was late",)
+    assert turn.emotion.label == "joy"
+
+
+def test_what_was_felt_in_sounds_without_words_is_forgotten():
+    world = World(feel_s=0.3)
+    (turn,) = world.converse(START, Partial("I pass", 1), 1.0, Unheard(end()), 5.0, said("I passed"))
+    assert turn.emotion.abstained
+
+
 def test_an_answer_prepared_for_half_of_what_was_said_is_thrown_away():
     world = World()
     (turn,) = world.converse(

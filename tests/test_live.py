@@ -15,14 +15,6 @@ from emolib.dialogue import Stages
 from emolib.dialogue.live import Recordings, converse, latency_table, write_trace
 from emolib.dialogue.talk import run_sync
 from emolib.speech import AudioClip, NullSink, write_wav
-from emolib.speech.partials import FinalTranscript
-
-
-class Hears(Heard):
-    """A recogniser that is done at the end of the utterance."""
-
-    def stream(self) -> FinalTranscript:
-        return FinalTranscript(self)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +27,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_two_recordings_are_two_turns_and_the_trace_tells_their_stages(recording: Path, tmp_path: Path):
     source = Recordings([recording, recording], patience_s=10)
-    stages = Stages(Hears(), Felt(scores("joy")), Replies("All is well. Good."), Spoken(), "a test")
+    stages = Stages(Heard(), Felt(scores("joy")), Replies("All is well. Good."), Spoken(), "a test")
     with NullSink() as sink:
         turns = run_sync(converse(stages, source, sink, on_turn=lambda turn: source.answered()))
     assert [turn.reply for turn in turns] == ["All is well. Good."] * 2

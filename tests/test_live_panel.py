@@ -14,19 +14,13 @@ from voices import silence, spoken
 
 from emolib.dialogue import Stages
 from emolib.speech import AudioClip, write_wav
-from emolib.speech.partials import FinalTranscript
 from emolib.widgets.live import LivePanel
 from emolib.widgets.speaker import BrowserSink
 
 
-class Hears(Heard):
-    def stream(self) -> FinalTranscript:
-        return FinalTranscript(self)
-
-
 @contextmanager
 def engines() -> Iterator[Stages]:
-    yield Stages(Hears(), Felt(scores("joy")), Replies("All is well. Good."), Spoken(), "a test")
+    yield Stages(Heard(), Felt(scores("joy")), Replies("All is well. Good."), Spoken(), "a test")
 
 
 @pytest.fixture

@@ -78,8 +78,9 @@ class VoiceAgent:
     """Holds a conversation on the engines of `stages`.
 
     `new_player` gives the player of a turn. `policy` chooses the voice from the emotion, `care` says what distress is
-    and what is said then, `history` is where it goes on from, `on_turn` gets each turn as it ends. `offload` runs what
-    blocks (default: worker threads). Whatever an engine does, the next turn works.
+    and what is said then, `history` is where it goes on from. `on_reply` gets the reply as far as it is written and the
+    clause that was last given to the player, whenever either changes; `on_turn` gets each turn as it ends. `offload`
+    runs what blocks (default: worker threads). Whatever an engine does, the next turn works.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class VoiceAgent:
         policy: Policy = choose_voice,
         care: Care | None = None,
         history: History | None = None,
+        on_reply: Callable[[str, str], None] = lambda written, spoken: None,
         on_turn: Callable[[AgentTurn], None] = lambda turn: None,
         offload: Callable[..., Awaitable[Any]] = asyncio.to_thread,
         clock: Callable[[], float] = time.monotonic,
@@ -100,7 +102,7 @@ class VoiceAgent:
         self.care = care or Care()
         self.history = history or History()
         self.turns: list[AgentTurn] = []
-        self._answerer = Answerer(stages, self.settings, policy, self.care, offload, clock)
+        self._answerer = Answerer(stages, self.settings, policy, self.care, on_reply, offload, clock)
         self._new_player = new_player
         self._on_turn = on_turn
         self._offload = offload
@@ -148,6 +150,7 @@ class VoiceAgent:
             await self._heard(event)
         elif isinstance(event, Unheard):
             await self._take_back()
+            self._estimate = _unknown()
             self._let_go_on()
             if event.problem and self._turn is None:
                 self._begin_turn("", f"the recogniser failed: {event.problem}")
@@ -183,9 +186,10 @@ class VoiceAgent:
             self._prepared.prepared = True
 
     async def _take_back(self) -> None:
-        """Throw the prepared answer away."""
+        """Throw the prepared answer away, but for what it knew of the emotion."""
         prepared, self._prepared = self._prepared, None
         if prepared:
+            self._estimate = prepared.emotion
             await prepared.drop()
 
     async def _heard(self, event: Heard) -> None:
@@ -274,19 +278,16 @@ class VoiceAgent:
         turn.player = self._new_player()
         self._turn = turn
         turn.released.set()
+        self._answerer.show(turn)
         turn.task.add_done_callback(lambda _: self._close(turn, interrupted=False))
         return turn
 
     async def _end_turn(self, *, interrupted: bool, forget: bool = False) -> None:
         """Cancel the present turn where it is not over, and keep what was heard of it (`forget`: nothing)."""
-        turn = self._turn
-        if turn is None:
-            return
-        if not turn.is_over:
+        if turn := self._turn:
             turn.player.stop()
             self._close(turn, interrupted=interrupted, forget=forget)
             await turn.drop()
-        self._close(turn, interrupted=interrupted, forget=forget)
 
     def _close(self, turn: OngoingTurn, *, interrupted: bool, forget: bool = False) -> None:
         if self._turn is not turn:

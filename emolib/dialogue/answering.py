@@ -70,10 +70,12 @@ class OngoingTurn:
     player: Player | None = None
     voice: Voice = field(default_factory=lambda: choose_voice(None))
     distress: Distress = Distress.NONE
+    written: str = ""
     clauses: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     released: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+    spoken: str = ""
     played_out: bool = False
     suspected_at: float | None = None
 
@@ -104,24 +106,22 @@ class OngoingTurn:
             await asyncio.gather(self.task, return_exceptions=True)
 
 
+@dataclass(frozen=True)
 class Answerer:
-    """Answers turns on the engines of `stages`; the arguments are those of `VoiceAgent`."""
+    """Answers turns on the engines of `stages`; the fields are the arguments of `VoiceAgent`."""
 
-    def __init__(
-        self,
-        stages: Stages,
-        settings: AgentSettings,
-        policy: Policy,
-        care: Care,
-        offload: Callable[..., Awaitable[Any]],
-        clock: Callable[[], float],
-    ) -> None:
-        self.stages = stages
-        self.settings = settings
-        self.policy = policy
-        self.care = care
-        self._offload = offload
-        self._clock = clock
+    stages: Stages
+    settings: AgentSettings
+    policy: Policy
+    care: Care
+    on_reply: Callable[[str, str], None]
+    offload: Callable[..., Awaitable[Any]]
+    clock: Callable[[], float]
+
+    def show(self, turn: OngoingTurn) -> None:
+        """Tell `on_reply` how far the answer is; of an answer that is only prepared, nothing."""
+        if turn.released.is_set():
+            self.on_reply(turn.written or turn.spoken, turn.spoken)
 
     async def answer(self, turn: OngoingTurn) -> None:
         """Answer `turn` until all was heard; without a transcript, ask for it again."""
@@ -134,18 +134,28 @@ class Answerer:
         await self._be_heard(turn)
 
     async def _feel(self, turn: OngoingTurn) -> None:
-        """Judge the emotion; late or failing, the last estimate stands."""
+        """Judge the emotion; late or failing, the last estimate stands.
+
+        It is late only from the release on: before, nobody waits for the answer.
+        """
         with turn.trace.stage("classify"):
             try:
+                async with asyncio.TaskGroup() as group:
+                    hurry = group.create_task(self._hurry(turn))
+                    turn.emotion = (await self.offload(self.stages.classifier.classify, [turn.transcript]))[0]
+                    hurry.cancel()
+            except* TimeoutError:
                 # A thread that is late goes on by itself; its answer does no harm.
-                async with asyncio.timeout(self.settings.classify_s):
-                    turn.emotion = (await self._offload(self.stages.classifier.classify, [turn.transcript]))[0]
-            except TimeoutError:
                 turn.problems.append("the classifier was late")
-            except Exception as error:  # an engine of the user's may raise anything, and the turn goes on
-                turn.problems.append(f"the classifier failed: {_told(error)}")
+            except* Exception as errors:  # an engine of the user's may raise anything, and the turn goes on
+                turn.problems.append(f"the classifier failed: {_told(errors.exceptions[0])}")
         turn.distress = self.care.distress(turn.transcript, [*turn.emotions, turn.emotion])
         turn.voice = self.policy(turn.emotion) if turn.distress is Distress.NONE else CALM
+
+    async def _hurry(self, turn: OngoingTurn) -> None:
+        await turn.released.wait()
+        await asyncio.sleep(self.settings.classify_s)
+        raise TimeoutError
 
     async def _write(self, turn: OngoingTurn, clauses: asyncio.Queue[str | None]) -> None:
         with turn.trace.stage("reply"):
@@ -171,8 +181,7 @@ class Answerer:
 
     async def _watched(self, turn: OngoingTurn, pieces: AsyncIterator[str]) -> AsyncIterator[str]:
         """The pieces of the reply: bounded, and a ServiceError where they stop coming."""
-        written = 0
-        while written < self.settings.longest_reply:
+        while len(turn.written) < self.settings.longest_reply:
             try:
                 async with asyncio.timeout(self.settings.reply_s):
                     piece = await anext(pieces, None)
@@ -181,7 +190,8 @@ class Answerer:
             if piece is None:
                 return
             turn.trace.mark("first_token")
-            written += len(piece)
+            turn.written += piece
+            self.show(turn)
             yield piece
         turn.problems.append(f"the reply was cut after {self.settings.longest_reply} characters")
 
@@ -200,6 +210,8 @@ class Answerer:
                 await turn.released.wait()
                 turn.player.put(number, clip)
                 turn.trace.mark("first_sound")
+                turn.spoken = text
+                self.show(turn)
             except TimeoutError:
                 problem = f"clause {number + 1} was not spoken within {self.settings.speak_s:g} s"
             except Exception as error:  # as above
@@ -218,31 +230,31 @@ class Answerer:
         request = SpeechRequest(text, turn.voice.emotion, intensity=turn.voice.intensity)
         with turn.trace.stage("speak"):
             async with asyncio.timeout(self.settings.speak_s):
-                return await self._offload(self.stages.synthesizer.synthesize, request)
+                return await self.offload(self.stages.synthesizer.synthesize, request)
 
     async def _until_near(self, turn: OngoingTurn, number: int) -> None:
         """Wait until clause `number` is at most `ahead` clauses after the one that is being heard."""
-        waited_since = self._clock()
+        waited_since = self.clock()
         while number - sum(played.samples == played.total for played in turn.played) > self.settings.ahead:
             await asyncio.sleep(_POLL_S)
-            if self._clock() - waited_since > self.settings.stuck_s:
+            if self.clock() - waited_since > self.settings.stuck_s:
                 return
 
     async def _be_heard(self, turn: OngoingTurn) -> None:
         """Wait until the answer was played; a player that stands still for too long is given up."""
-        position, since = -1, self._clock()
+        position, since = -1, self.clock()
         while not turn.player.wait(0):
             await asyncio.sleep(_POLL_S)
             now = sum(played.samples for played in turn.played)
             if now != position or turn.suspected_at is not None:
-                position, since = now, self._clock()
-            elif self._clock() - since > self.settings.stuck_s:
+                position, since = now, self.clock()
+            elif self.clock() - since > self.settings.stuck_s:
                 turn.problems.append(f"the player stood still for {self.settings.stuck_s:g} s")
                 break
         else:
             turn.played_out = True
         if (first := turn.trace.marks.get("first_sound")) is not None:
-            turn.trace.record("play", turn.trace.zero + first, self._clock())
+            turn.trace.record("play", turn.trace.zero + first, self.clock())
 
 
 def _shares(heard: Sequence[Played], played_out: bool) -> list[float | None]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from emolib.chat import Message
 from emolib.dialogue import AgentTurn, History, Stages, VoiceAgent, events_of, open_stages
 from emolib.dialogue.live import Recordings, write_trace
 from emolib.emotions import DEFAULT_EMOTION_MODEL, EMOTIONS, EmotionScores
@@ -145,13 +144,13 @@ class LivePanel:
         from emolib.speech import Endpointer, OrderedPlayer, best_detector, best_turn_detector
 
         self._loop = asyncio.get_running_loop()
-        shown = replace(
-            stages,
-            classifier=_ShownClassifier(stages.classifier, self.widget),
-            reply_model=_ShownReply(stages.reply_model, self.widget),
-            synthesizer=_ShownSpeech(stages.synthesizer, self.widget),
+        self._agent = VoiceAgent(
+            replace(stages, classifier=_ShownClassifier(stages.classifier, self.widget)),
+            lambda: OrderedPlayer(sink),
+            history=self._history,
+            on_reply=self._show_reply,
+            on_turn=self._show_turn,
         )
-        self._agent = VoiceAgent(shown, lambda: OrderedPlayer(sink), history=self._history, on_turn=self._show_turn)
         endpointer = Endpointer(best_detector(self._ambience), turn=best_turn_detector())
         try:
             await self._agent.converse(self._shown(events_of(source, endpointer, stages.recognizer)))
@@ -171,6 +170,9 @@ class LivePanel:
                     self.widget.partial = event.transcript.text
                     self.widget.status = "Thinking …"
                 yield event
+
+    def _show_reply(self, written: str, spoken: str) -> None:
+        self.widget.reply, self.widget.spoken = written, spoken
 
     def _show_turn(self, turn: AgentTurn) -> None:
         self.turns.append(turn)
@@ -232,34 +234,6 @@ class _ShownClassifier:
         judged = self._classifier.classify(texts)
         self._view.emotions = judged[-1].as_dict()
         return judged
-
-
-class _ShownReply:
-    def __init__(self, model: Any, view: Any) -> None:
-        self._model, self._view, self.name = model, view, model.name
-
-    def start(self) -> None:
-        self._model.start()
-
-    async def stream(self, history: Sequence[Message], emotion: EmotionScores | None) -> AsyncIterator[str]:
-        self._view.reply = ""
-        async with contextlib.aclosing(self._model.stream(history, emotion)) as pieces:
-            async for piece in pieces:
-                self._view.reply += piece
-                yield piece
-
-    async def aclose(self) -> None:
-        await self._model.aclose()
-
-
-class _ShownSpeech:
-    def __init__(self, synthesizer: Any, view: Any) -> None:
-        self._synthesizer, self._view = synthesizer, view
-
-    def synthesize(self, request: Any) -> AudioClip:
-        clip = self._synthesizer.synthesize(request)
-        self._view.spoken = request.text
-        return clip
 
 
 def _new_view() -> Any:

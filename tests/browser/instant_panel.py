@@ -10,14 +10,8 @@ from dialogue_stages import Felt, Heard, Replies, scores
 
 from emolib.dialogue import Stages
 from emolib.speech import AudioClip
-from emolib.speech.partials import FinalTranscript
 from emolib.tts import SpeechRequest
 from emolib.widgets import LivePanel
-
-
-class Hears(Heard):
-    def stream(self) -> FinalTranscript:
-        return FinalTranscript(self)
 
 
 class Hums:
@@ -31,7 +25,7 @@ class Hums:
 @contextmanager
 def engines() -> Iterator[Stages]:
     answer = "That is good news, and I am glad with you. " * 3
-    yield Stages(Hears("I am so happy today."), Felt(scores("joy")), Replies(answer), Hums(), "a test")
+    yield Stages(Heard("I am so happy today."), Felt(scores("joy")), Replies(answer), Hums(), "a test")
 
 
 def instant_panel() -> LivePanel:
