@@ -11,6 +11,7 @@ from emolib.plots.chart import BLUE, GREY, ORANGE, Chart, panels
 __all__ = ["latency_waterfall"]
 
 _ROWS = ("endpoint", "recognise", "classify", "reply", "speak", "play")
+_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1}
 _MARKS = {"first_token": "first token", "first_sound": "first sound"}
 
 
@@ -24,16 +25,25 @@ def latency_waterfall(turn: Mapping[str, Any]) -> Chart:
         raise InputError("this turn has no stages to draw; name a turn of a trace that `emolib talk --trace` wrote")
     figure, (axes,) = panels(["One turn"], "milliseconds since the end of the speech", "", grid=False)
     rows = [stage for stage in _ROWS if any(span["stage"] == stage for span in spans)]
+    shortest = max(span["end_ms"] for span in spans) / 200
     for span in spans:
-        length = max(span["end_ms"] - span["start_ms"], 2)
+        length = max(span["end_ms"] - span["start_ms"], shortest)
         colour = ORANGE if span["stage"] == "play" else BLUE
-        axes.barh(rows.index(span["stage"]), length, left=span["start_ms"], height=0.5, color=colour, edgecolor="white")
-    for mark, name in _MARKS.items():
+        axes.barh(
+            rows.index(span["stage"]),
+            length,
+            left=span["start_ms"],
+            height=0.5,
+            color=colour,
+            edgecolor="white",
+            lw=0.5,
+        )
+    for line, (mark, name) in enumerate(_MARKS.items()):
         if (moment := turn.get("marks_ms", {}).get(mark)) is not None:
             axes.axvline(moment, color=GREY, linestyle=":", linewidth=1)
-            axes.text(moment, -0.62, f" {name}, {moment} ms", fontsize=8, color=GREY)
+            axes.text(moment, -0.9 + 0.28 * line, f" {name}, {moment} ms", fontsize=8, color=GREY, bbox=_PAPER)
     axes.set_yticks(range(len(rows)), rows)
-    axes.set_ylim(len(rows) - 0.4, -0.8)
+    axes.set_ylim(len(rows) - 0.4, -1.1)
     axes.set_xlim(left=min(0, *(span["start_ms"] for span in spans)))
     columns = ("stage", "start_ms", "end_ms")
     return Chart("latency_waterfall", figure, columns, tuple(tuple(span[key] for key in columns) for span in spans))
