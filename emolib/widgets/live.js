@@ -45,6 +45,9 @@ const REFUSALS = {
   NotReadableError: "Another program holds the microphone: close it there, then press Talk again.",
 };
 
+const PATIENCE_MS = 5000;
+const NO_KERNEL = "The kernel does not answer: where a cell runs, wait for it; after a restart, run the panel's cell again.";
+
 async function worklet(context, code, name) {
   const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
   try { await context.audioWorklet.addModule(url); } finally { URL.revokeObjectURL(url); }
@@ -52,7 +55,9 @@ async function worklet(context, code, name) {
 }
 
 class Sound {
-  constructor(model, onLevel) { this.model = model; this.onLevel = onLevel; this.number = 0; this.deaf = false; }
+  constructor(model, onLevel, onSilence) {
+    this.model = model; this.onLevel = onLevel; this.onSilence = onSilence; this.number = 0; this.deaf = false;
+  }
 
   async open() {
     if (!window.isSecureContext || !navigator.mediaDevices) {
@@ -65,11 +70,13 @@ class Sound {
       this.stream = await navigator.mediaDevices.getUserMedia(
         { audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 } });
     } catch (error) { throw new Error(REFUSALS[error.name] || `The microphone failed (${error.message}): try again.`); }
+    this.answered = performance.now();
     this.microphone = new AudioContext({ sampleRate: 16000 });
     const node = await worklet(this.microphone, MICROPHONE, "emolib-microphone");
     this.microphone.createMediaStreamSource(this.stream).connect(node);
     node.port.onmessage = ({ data }) => {
       this.onLevel(10 * Math.log10(Math.max(data.power, 1e-10)));
+      if (performance.now() - this.answered > PATIENCE_MS) this.onSilence();
       this.model.send({ kind: "sound", number: this.number++, sent: Date.now() }, undefined, [data.pcm.buffer]);
     };
     this.stream.getTracks()[0].onended = () => this.model.send({ kind: "lost" });
@@ -142,10 +149,12 @@ function render({ model, el }) {
   const level = element("div", "emolib-level"), floor = element("div", "emolib-floor");
   meter.setAttribute("aria-label", "Microphone level"); floor.title = "noise of the room";
   meter.append(level, floor);
+  const room = element("div", "emolib-row");
+  room.append(element("span", "emolib-name", "microphone"), meter, element("span", "emolib-value"));
   const heard = element("p", "emolib-heard"), reply = element("p", "emolib-reply"), spoken = element("p", "emolib-spoken");
   const emotions = element("div", "emolib-emotions"), latency = element("p", "emolib-latency"), turns = element("ol", "emolib-history");
   const column = (dbfs) => `${Math.max(0, Math.min(100, 100 * (1 + dbfs / 80)))}%`;
-  const sound = new Sound(model, (dbfs) => { level.style.width = column(dbfs); });
+  const sound = new Sound(model, (dbfs) => { level.style.width = column(dbfs); }, () => say(NO_KERNEL));
   const say = (text) => { status.textContent = text; };
 
   const begin = (kind) => async () => {
@@ -162,7 +171,7 @@ function render({ model, el }) {
   button("Stop", "End the conversation and release the microphone", () => { sound.close(); model.send({ kind: "stop" }); });
   button("Clear", "Forget the history", () => model.send({ kind: "clear" }));
   button("Save", "Write the turns to a file", () => model.send({ kind: "save" }));
-  const upload = element("label", "emolib-upload", "Upload a WAV ");
+  const upload = element("label", "emolib-upload", "Upload a WAV");
   const file = element("input"); file.type = "file"; file.accept = ".wav,audio/wav";
   file.onchange = async () => {
     const chosen = file.files[0]; if (!chosen) return;
@@ -183,19 +192,26 @@ function render({ model, el }) {
     status: () => say(model.get("status")), partial: () => { heard.textContent = model.get("partial"); },
     reply: () => { reply.textContent = model.get("reply"); }, spoken: () => { spoken.textContent = model.get("spoken"); },
     latency: () => { latency.textContent = model.get("latency"); },
-    floor_dbfs: () => { floor.style.left = column(model.get("floor_dbfs")); },
+    floor_dbfs: () => { floor.style.left = column(model.get("floor_dbfs"));
+      room.lastChild.textContent = `${Math.round(model.get("floor_dbfs"))} dB`; room.lastChild.title = floor.title;
+    },
     emotions: () => bars(model, emotions), history: () => history(model, turns),
   };
   Object.entries(show).forEach(([name, work]) => { model.on(`change:${name}`, work); work(); });
+  const alive = () => {
+    sound.answered = performance.now();
+    if (status.textContent === NO_KERNEL) say(model.get("status"));
+  };
   const message = (content, buffers) => {
     if (content.kind === "sound") sound.play(buffers[0]);
     else if (content.kind === "flush") sound.interrupted();
+    else if (content.kind === "alive") alive();
     else if (content.kind === "close") sound.close();
   };
   model.on("msg:custom", message);
   const hidden = () => { if (document.hidden && sound.stream) say("The tab is in the background: the microphone stays open; Stop releases it."); };
   document.addEventListener("visibilitychange", hidden);
-  root.append(controls, status, meter, heard, emotions, reply, spoken, latency, turns);
+  root.append(controls, status, room, heard, emotions, reply, spoken, latency, turns);
   el.append(root);
   return () => {
     Object.entries(show).forEach(([name, work]) => model.off(`change:${name}`, work));

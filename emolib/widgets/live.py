@@ -25,6 +25,8 @@ from emolib.widgets.speaker import BrowserSink
 __all__ = ["LivePanel"]
 
 _CALIBRATION_S = 2.0
+#: So many blocks of the microphone are answered with a sign of life, one a second.
+_BLOCKS_PER_SIGN = 31
 #: A notebook server closes connections whose messages pass 10 MiB.
 _UPLOAD_LIMIT = 8_000_000
 
@@ -74,6 +76,8 @@ class LivePanel:
     def _on_message(self, _widget: Any, content: dict[str, Any], buffers: list[memoryview]) -> None:
         kind = content.get("kind")
         if kind == "sound":
+            if content.get("number", 0) % _BLOCKS_PER_SIGN == 0:
+                self.widget.send({"kind": "alive"})
             self._hear(bytes(buffers[0]))
         elif kind in self._ACTIONS:
             self._ACTIONS[kind](self)
@@ -173,6 +177,8 @@ class LivePanel:
 
     def _show_reply(self, written: str, spoken: str) -> None:
         self.widget.reply, self.widget.spoken = written, spoken
+        if spoken:
+            self.widget.status = "Speaking: talk over it or press Interrupt to stop it."
 
     def _show_turn(self, turn: AgentTurn) -> None:
         self.turns.append(turn)
@@ -182,7 +188,7 @@ class LivePanel:
         busy = ", ".join(f"{stage} {ms} ms" for stage, ms in turn.trace.busy_ms().items())
         first = turn.trace.marks_ms().get("first_sound")
         self.widget.latency = f"First sound after {first} ms; {busy}" if first is not None else busy
-        self.widget.status = " ".join(turn.problems) or "Listening: speak."
+        self.widget.status = f"Listening: speak. ({'; '.join(turn.problems)})" if turn.problems else "Listening: speak."
         if isinstance(self._source, Recordings):
             self._source.answered()
 

@@ -70,6 +70,38 @@ def talk_and_interrupt(page: Any, panel: Any, happy_after_ms: int) -> None:
     assert panel.evaluate("panel => panel.scrollWidth <= panel.clientWidth + 1")
 
 
+def refuse_with_a_sentence(page: Any, panel: Any, folder: Path) -> None:
+    from playwright.sync_api import expect
+
+    status = panel.locator(".emolib-status")
+    large = folder / "large.wav"
+    with large.open("wb") as file:
+        file.truncate(200_000_000)
+    panel.locator("input[type=file]").set_input_files(large)
+    expect(status).to_contain_text("large.wav has 200 MB; a recording may have 8 MB", timeout=5_000)
+    page.evaluate("void (window.emolibAsk = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices))")
+    for name, sentence in [("NotAllowedError", "allow it"), ("NotFoundError", "connect one")]:
+        page.evaluate(
+            f"void (navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', '{name}')))"
+        )
+        panel.get_by_role("button", name="Talk").click()
+        expect(status).to_contain_text(sentence, timeout=5_000)
+    page.evaluate("void (navigator.mediaDevices.getUserMedia = window.emolibAsk)")
+    page.evaluate("void Object.defineProperty(navigator, 'mediaDevices', { value: undefined, configurable: true })")
+    panel.get_by_role("button", name="Talk").click()
+    expect(status).to_contain_text("https:// or localhost only", timeout=5_000)
+    page.evaluate("delete navigator.mediaDevices")
+
+
+def lose_the_kernel(page: Any, panel: Any, lab: str) -> None:
+    from playwright.sync_api import expect
+
+    server, header = lab.split("/doc/")[0], {"Authorization": "token test"}
+    kernel = page.request.get(f"{server}/api/kernels", headers=header).json()[0]["id"]
+    assert page.request.post(f"{server}/api/kernels/{kernel}/restart", headers=header).ok
+    expect(panel.locator(".emolib-status")).to_contain_text("run the panel's cell again", timeout=20_000)
+
+
 def keep_picture(panel: Any, ending: str) -> None:
     if picture := os.environ.get("EMOLIB_PICTURE"):
         panel.screenshot(path=picture + ending)
@@ -80,7 +112,10 @@ def test_a_sentence_is_heard_felt_answered_and_interrupted(tmp_path: Path):
         lab_with(INSTANT, tmp_path) as lab,
         chromium_page(microphone(tmp_path, 5), tmp_path / "profile") as page,
     ):
-        talk_and_interrupt(page, open_panel(page, lab), 30_000)
+        panel = open_panel(page, lab)
+        refuse_with_a_sentence(page, panel, tmp_path)
+        talk_and_interrupt(page, panel, 30_000)
+        lose_the_kernel(page, panel, lab)
 
 
 @pytest.mark.skipif("EMOLIB_REAL_ENGINES" not in os.environ, reason="the real engines are for `make browser`")
