@@ -3,7 +3,7 @@
 # make solutions  the solutions notebook, after the notebooks
 # make lint      style                                              make bench      every benchmark, quick form
 # make address SLUG=owner/name   the repository's address in badges and install cells
-# make browser   the live panel, tested in Chromium
+# make browser   the live panel on the embedded models, tested in Chromium
 # make env-fish  the environment of Fish-Speech (.venv-fish)       make conformance  its real HTTP layer as a peer
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
