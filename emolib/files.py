@@ -17,6 +17,9 @@ from emolib.errors import StorageError
 __all__ = ["atomic_path", "sha256", "storage_errors", "write_json", "write_text"]
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_PLACE = {
+    errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG
+}  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -31,9 +34,13 @@ def storage_errors(path: Path) -> Iterator[None]:
                 f"no space left on the disk that holds {path}; free some and run the same command again:"
                 " what was finished before is kept"
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
-            raise StorageError(f"cannot write {path}: {error.strerror}; choose another folder") from error
+        if error.errno in _NO_PLACE:
+            raise _no_place(path, error) from error
         raise
+
+
+def _no_place(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"cannot write {path}: {error.strerror}; choose another folder")
 
 
 @contextlib.contextmanager
@@ -41,7 +48,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it on success and removed on failure."""
     path = Path(path)
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:
+            # A file system that makes no folders, such as /proc.
+            raise _no_place(path, error) from error
         temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
         try:
             yield temporary
