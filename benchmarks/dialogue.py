@@ -30,7 +30,7 @@ import numpy as np
 from benchmarks._noisy_speech import speech_frames
 from benchmarks._report import Report, run
 from emolib.chat import Message
-from emolib.dialogue import AgentTurn, Stages, VoiceAgent, choose_voice, events_of, open_stages
+from emolib.dialogue import AgentTurn, Stages, VoiceAgent, choose_manner, events_of, open_stages
 from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.plots import latency_waterfall
 from emolib.speech import (
@@ -175,7 +175,7 @@ async def _sequential(stages: Stages, clip: AudioClip) -> float:
     text = stages.recognizer.transcribe(clip).text
     emotion = stages.classifier.classify([text])[0]
     reply = "".join([piece async for piece in stages.reply_model.stream([Message("user", text)], emotion)])
-    voice = choose_voice(emotion)
+    voice = choose_manner([emotion]).voice
     stages.synthesizer.synthesize(SpeechRequest(reply, voice.emotion, intensity=voice.intensity))
     return time.monotonic() - started
 
@@ -230,7 +230,9 @@ class _Instant:
     def classify(self, texts: Sequence[str]) -> list[EmotionScores]:
         return [EmotionScores.from_sequence([1 / len(EMOTIONS)] * len(EMOTIONS)) for _ in texts]
 
-    async def stream(self, history: Sequence[Message], emotion: EmotionScores | None) -> AsyncIterator[str]:
+    async def stream(
+        self, history: Sequence[Message], emotion: EmotionScores | None, tone: str | None = None
+    ) -> AsyncIterator[str]:
         for word in ("This is one sentence. " * 5).split(" "):
             yield f"{word} "
 

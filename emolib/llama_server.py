@@ -18,7 +18,7 @@ from typing import Any
 
 from emolib.addresses import refuse_open_address
 from emolib.emotions import ABSTAIN_BELOW
-from emolib.errors import MissingDependency, ModelError, ServiceError
+from emolib.errors import MissingDependency, ModelError, ServiceError, UsageError
 from emolib.prompts import PAPER
 
 __all__ = ["TASK_KEY", "EmotionTask", "LlamaServerOptions", "start_server", "thread_budget"]
@@ -49,7 +49,9 @@ class EmotionTask:
 class LlamaServerOptions:
     """How a server runs: `slots` requests at once, each with `slot_tokens` of context, on `threads` cores.
 
-    `port` 0 takes a free one. `adapter_scale` is what a request gets that names no scales.
+    `port` 0 takes a free one. `adapter_scale` is what a request gets that names no scales. Up to `remembered_mib` of
+    earlier prompts are kept beside those in the slots: none where there are adapters, because what a slot remembers of
+    one must never be taken up by another.
     """
 
     host: str = "127.0.0.1"
@@ -59,6 +61,7 @@ class LlamaServerOptions:
     threads: int = 1
     adapter_scale: float = 0.0
     api_key: str | None = None
+    remembered_mib: int = 0
 
 
 def thread_budget(limit: int = 4) -> int:
@@ -93,6 +96,8 @@ def start_server(model: Path, options: LlamaServerOptions, adapters: Sequence[Pa
         # By default idle workers spin, and take the cores from whatever else runs.
         cores.poll = 0
     if adapters:
+        if options.remembered_mib:
+            raise UsageError("a server with adapters must not remember prompts: one adapter's would serve another")
         loaded = [xllamacpp.CommonAdapterLoraInfo(str(path), options.adapter_scale) for path in adapters]
         parameters.lora_adapters = loaded
     try:
@@ -115,8 +120,7 @@ def _parameters(model: Path, options: LlamaServerOptions) -> Mapping[str, Any]:
         "n_ctx": options.slots * options.slot_tokens,
         "verbosity": -1,
         "warmup": False,
-        # What a slot remembers of one adapter must never be taken up by another.
-        "cache_ram_mib": 0,
+        "cache_ram_mib": options.remembered_mib,
     }
 
 

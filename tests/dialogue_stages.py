@@ -50,13 +50,17 @@ class Replies:
         self.text = text
         self.failure = failure
         self.asked: list[tuple[list[Message], EmotionScores | None]] = []
+        self.tones: list[str | None] = []
         self.finished = 0
 
     def start(self) -> None:
         pass
 
-    async def stream(self, history: Sequence[Message], emotion: EmotionScores | None) -> AsyncIterator[str]:
+    async def stream(
+        self, history: Sequence[Message], emotion: EmotionScores | None, tone: str | None = None
+    ) -> AsyncIterator[str]:
         self.asked.append((list(history), emotion))
+        self.tones.append(tone)
         try:
             for character in self.text:
                 await asyncio.sleep(0)

@@ -24,6 +24,9 @@ from emolib.speech import AudioClip, Heard, Partial, SpeechEnd, SpeechStart, Tra
 REPLY = "That is good news, I am glad. Tell me more about it. Was it hard?"
 
 
+HALF = "I pass"
+
+
 @dataclass
 class World:
     """The engines of an agent, with what each does wrong, and what was heard of them."""
@@ -33,6 +36,7 @@ class World:
     token_s: float = 0.01
     speak_s: float = 0.2
     feels: EmotionScores = field(default_factory=lambda: scores("joy"))
+    feels_of_half: EmotionScores | None = None
     fails: frozenset[str] = frozenset()
     raises: type[Exception] = ServiceError
     silent: bool = False
@@ -40,6 +44,7 @@ class World:
     requests: list[Any] = field(default_factory=list)
     asked: list[list[Message]] = field(default_factory=list)
     asked_at: list[float] = field(default_factory=list)
+    tones: list[str | None] = field(default_factory=list)
     blocked: bool = False
     latency: int = 0
     settings: AgentSettings = field(default_factory=AgentSettings)
@@ -53,11 +58,14 @@ class World:
     def classify(self, texts: Sequence[str]) -> list[EmotionScores]:
         if "classify" in self.fails:
             raise self.raises("the classifier is gone")
-        return [self.feels for _ in texts]
+        return [self.feels_of_half or self.feels if text == HALF else self.feels for text in texts]
 
-    async def stream(self, history: Sequence[Message], emotion: EmotionScores | None) -> AsyncIterator[str]:
+    async def stream(
+        self, history: Sequence[Message], emotion: EmotionScores | None, tone: str | None = None
+    ) -> AsyncIterator[str]:
         self.asked.append(list(history))
         self.asked_at.append(now())
+        self.tones.append(tone)
         for number, word in enumerate(self.reply.split(" ")):
             await asyncio.sleep(3600 if self.silent else self.delay(self.token_s))
             if "reply" in self.fails and number == 3:
@@ -148,6 +156,38 @@ def test_an_estimate_from_the_partial_transcript_stands_in_for_a_late_classifier
     world = World(feel_s=0.3)
     (turn,) = world.converse(START, Partial("I pass", 1), 1.0, said("I passed"))
     assert turn.emotion.label == "joy"
+
+
+def test_the_reply_begins_with_the_judgement_in_the_tone_of_the_estimate():
+    world = World(feel_s=0.1)
+    (turn,) = world.converse(START, Partial(HALF, 1), 1.0, said("I passed"))
+    assert world.asked_at == [pytest.approx(1.0)]
+    assert world.tones == ["joy"]
+    assert turn.trace.marks["first_token"] == pytest.approx(0.1), "read as soon as the estimate is confirmed"
+    assert turn.reply == REPLY
+
+
+def test_a_reply_begun_in_the_wrong_tone_is_begun_again():
+    world = World(feel_s=0.1, feels_of_half=scores("fear"))
+    (turn,) = world.converse(START, Partial(HALF, 1), 1.0, said("I passed"))
+    assert world.tones == ["fear", "joy"]
+    assert turn.tone == "joy"
+    assert turn.reply == REPLY
+    assert turn.written == REPLY, "nothing of the first is left"
+
+
+def test_without_preparing_the_reply_waits_for_the_judgement():
+    world = World(feel_s=0.1, settings=AgentSettings(preemptive=False))
+    world.converse(START, Partial(HALF, 1), 1.0, said("I passed"))
+    assert world.asked_at == [pytest.approx(1.1)]
+
+
+@pytest.mark.parametrize("fault", ["reply", "silent"])
+def test_a_reply_that_fails_while_it_is_begun_ahead_ends_in_an_apology(fault):
+    world = World(feel_s=0.1, settings=AgentSettings(reply_s=2), silent=fault == "silent", fails=frozenset([fault]))
+    (turn,) = world.converse(START, Partial(HALF, 1), 1.0, said("I passed"))
+    assert "reply" in " ".join(turn.problems)
+    assert turn.reply
 
 
 def test_an_answer_prepared_in_the_pause_is_heard_as_soon_as_the_end_is_known():
@@ -421,13 +461,14 @@ def test_a_source_that_breaks_ends_the_conversation_with_its_error():
     assert world.players[0].stopped_at is not None
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", range(1000))
 def test_whatever_happens_order_is_kept_and_history_is_what_was_heard(seed: int):
     chance = random.Random(seed)
     world = World(delay=lambda seconds: seconds * chance.choice([0, 0.5, 1, 1, 2, 8]))
+    world.feels_of_half = chance.choice([None, scores("fear")])
     script: list[Any] = []
     for number in range(chance.randrange(1, 8)):
-        script += [chance.uniform(0, 4), START, chance.uniform(0, 1), Partial("well now", 1), chance.uniform(0, 1)]
+        script += [chance.uniform(0, 4), START, chance.uniform(0, 1), Partial(HALF, 1), chance.uniform(0, 1)]
         script += [Partial(chance.choice(["so", f"question {number}"]), 2, in_pause=True), chance.uniform(0, 1)]
         script.append(chance.choice([said(f"question {number}"), said("mhm", 0.3), Unheard(end(0.2)), said("so", 0.3)]))
         world.fails = frozenset(chance.sample(["classify", "reply", "speak"], chance.choice([0, 0, 1, 2])))

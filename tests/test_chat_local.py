@@ -5,7 +5,8 @@ import asyncio
 import pytest
 from dialogue_stages import scores
 
-from emolib.chat import LlamaReplyModel, Message, bounded, count_words
+from emolib.chat import LlamaReplyModel, Message, bounded, count_words, short_prompt
+from emolib.chat.embedded import embedded_chat_gguf
 from emolib.errors import ModelError
 from emolib.models import chat_gguf
 
@@ -69,6 +70,38 @@ def test_a_file_that_cannot_be_loaded_is_named(damage, tmp_path):
         path.write_text("not a model" * 100)
     with pytest.raises(ModelError, match=r"model\.gguf"):
         LlamaReplyModel(path).start()
+
+
+def test_the_embedded_model_is_made_over_for_cpus_once_and_the_wheels_own_file_stands_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("EMOLIB_CACHE", str(tmp_path / "cache"))
+    made = embedded_chat_gguf()
+    assert made.name == "SmolLM2-135M-Instruct.Q8_0.gguf"
+    assert made.stat().st_size > 1.4 * chat_gguf().stat().st_size
+    changed = made.stat().st_mtime_ns
+    assert embedded_chat_gguf().stat().st_mtime_ns == changed
+    assert [path.name for path in made.parent.iterdir()] == [made.name], "nothing half-made is left"
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("EMOLIB_CACHE", str(tmp_path / "file"))
+    assert embedded_chat_gguf() == chat_gguf()
+
+
+def test_what_stands_before_the_history_is_the_same_for_every_emotion():
+    history = [Message("user", "Hello."), Message("assistant", "Hi!"), Message("user", "I won.")]
+    sent = [short_prompt(history, None, tone) for tone in ("joy", "fear", "lasting sadness")]
+    assert sent[0][:-1] == sent[1][:-1] == sent[2][:-1]
+    assert [messages[-1].content for messages in sent] == ["[joy] I won.", "[fear] I won.", "[lasting sadness] I won."]
+    assert short_prompt(history, None)[-3:] == history, "the neutral tone has no name"
+
+
+def test_a_sentence_is_known_to_be_over_before_the_next_one_is_written():
+    async def pieces():
+        for piece in ("One", " two", ".", " Three", " four", "."):
+            yield piece
+
+    async def collect():
+        return [piece async for piece in bounded(pieces(), 8)]
+
+    assert asyncio.run(collect()) == ["One", " two", ".", " ", "Three", " four", "."]
 
 
 def bound(text, max_words):

@@ -11,19 +11,24 @@ import pytest
 from dialogue_stages import QUESTION, Heard, Replies, Spoken, scores, stages
 from scripted_server import Status, scripted_server
 
-from emolib.chat import Message, OpenAIReplyModel
+from emolib.chat import TONES, Message, OpenAIReplyModel
 from emolib.dialogue import (
     FALLBACK,
     HELP_MESSAGE,
+    MANNERS,
     Care,
     Conversation,
     Distress,
     Exchange,
     History,
+    Manner,
     Stages,
+    Trend,
     Voice,
-    choose_voice,
+    choose_manner,
 )
+from emolib.dialogue.care import CALM
+from emolib.dialogue.policy import trend
 from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.errors import ServiceError
 
@@ -54,8 +59,8 @@ def test_every_request_carries_the_emotion_and_intensity_of_the_policy():
 
 
 def test_a_policy_of_the_users_own_takes_its_place():
-    turn = answer(stages(Replies(REPLY)), policy=lambda emotion: Voice("surprise", 0.3)).turn
-    assert turn.voice == Voice("surprise", 0.3)
+    turn = answer(stages(Replies(REPLY)), policy=lambda emotions: Manner("Be brief.", Voice("surprise", 0.3))).turn
+    assert (turn.tone, turn.voice) == ("Be brief.", Voice("surprise", 0.3))
 
 
 def test_the_reply_model_is_given_the_history_the_transcript_and_the_emotion():
@@ -119,14 +124,48 @@ def test_markup_is_not_spoken():
 
 
 def test_anger_and_an_unclear_emotion_are_answered_in_an_even_voice():
-    assert choose_voice(scores("anger")).emotion is None
-    assert choose_voice(EmotionScores.from_sequence([1 / 6] * 6)).emotion is None
-    assert choose_voice(None).emotion is None
+    assert choose_manner([scores("anger")]).voice.emotion is None
+    assert choose_manner([EmotionScores.from_sequence([1 / 6] * 6)]).voice.emotion is None
+    assert choose_manner([]).voice.emotion is None
 
 
 @pytest.mark.parametrize("label", EMOTIONS)
 def test_the_voice_is_weaker_where_the_emotion_is_less_certain(label):
-    assert choose_voice(scores(label, 0.6)).intensity <= choose_voice(scores(label, 0.95)).intensity
+    sure, unsure = (choose_manner([scores(label, confidence)]).voice for confidence in (0.95, 0.6))
+    assert unsure.intensity <= sure.intensity
+
+
+@pytest.mark.parametrize(
+    ("felt", "tone", "how"),
+    [
+        (["joy", "sadness"], "sadness", None),
+        (["sadness", "sadness"], "lasting sadness", Trend.LASTING),
+        (["fear", "fear", "fear"], "lasting fear", Trend.LASTING),
+        (["anger", "joy"], "relief", Trend.LIFTING),
+        (["joy", "joy"], "joy", Trend.LASTING),
+        (["sadness", "joy", "joy"], "joy", Trend.LASTING),
+    ],
+)
+def test_a_feeling_that_lasts_or_lifts_is_answered_in_another_tone(felt, tone, how):
+    emotions = [scores(label, 0.9) for label in felt]
+    assert trend(emotions) is how
+    assert choose_manner(emotions).tone == tone
+    assert tone in TONES
+
+
+def test_an_unclear_turn_breaks_the_trend():
+    assert trend([scores("sadness"), EmotionScores.from_sequence([1 / 6] * 6), scores("sadness")]) is None
+
+
+@pytest.mark.parametrize("manner", [*MANNERS.values(), CALM])
+def test_every_tone_of_the_table_is_known_to_the_reply_models(manner):
+    assert manner.tone in TONES
+
+
+def test_the_reply_model_is_asked_for_the_tone_of_the_policy():
+    replies = Replies(REPLY)
+    answer(stages(replies), policy=lambda emotions: Manner("Be brief.", Voice(None, 0.0)))
+    assert replies.tones == ["Be brief."]
 
 
 def several(conversation: Conversation, count: int) -> list[Exchange]:

@@ -86,10 +86,16 @@ def test_the_first_clause_is_cut_at_the_first_comma_after_ten_characters_and_lat
     ]
 
 
-def test_a_clause_is_given_out_as_soon_as_the_next_one_begins():
+@pytest.mark.parametrize("text", ["That is wonderful!", "That is wonderful,", "“That is wonderful!”", "At 5 p.m."])
+def test_a_clause_is_given_out_with_the_space_that_ends_it(text):
     splitter = ClauseSplitter()
-    assert splitter.push("That is wonderful!") == []
-    assert splitter.push(" T") == ["That is wonderful! "]
+    assert splitter.push(text) == []
+    assert splitter.push(" ") == [f"{text} "]
+
+
+@pytest.mark.parametrize("text", ["I met Dr.", "It was 3,", "1.", "That is"])
+def test_a_space_alone_ends_no_clause(text):
+    assert ClauseSplitter().push(f"{text} ") == []
 
 
 def test_a_second_text_starts_afresh_after_finish():

@@ -53,6 +53,11 @@ def plain() -> Iterator[str]:
     del running
 
 
+def test_a_server_with_adapters_remembers_no_prompts(tmp_path):
+    with pytest.raises(UsageError, match="must not remember"):
+        start_server(chat_gguf(), LlamaServerOptions(remembered_mib=1), [tmp_path / "adapter.gguf"])
+
+
 def chat(url: str, question: str, tokens: int = 12, **more: Any) -> list[int]:
     """The tokens of a greedy reply, the prompt cache on."""
     body = {

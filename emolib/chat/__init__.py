@@ -8,7 +8,7 @@ from emolib.chat.bounds import bounded, count_words
 from emolib.chat.compatible import OPENAI_URL, OpenAIReplyModel
 from emolib.chat.local import LlamaReplyModel, adapters_off
 from emolib.chat.messages import Message, ReplyModel
-from emolib.chat.tone import NEUTRAL, TONES, full_opening, short_opening, tone_for
+from emolib.chat.tone import NEUTRAL, TONES, full_prompt, short_prompt, tone_for
 
 __all__ = [
     "NEUTRAL",
@@ -22,8 +22,8 @@ __all__ = [
     "adapters_off",
     "bounded",
     "count_words",
-    "full_opening",
-    "short_opening",
+    "full_prompt",
+    "short_prompt",
     "tone_for",
     "understand",
 ]

@@ -39,6 +39,11 @@ async def bounded(pieces: AsyncGenerator[str, None], max_words: int) -> AsyncIte
                 if not _SENTENCE_END.search(said):
                     yield _closed(_first_words(text, max_words)[len(said) :])
                 return
+            starts_another = not held and _SENTENCE_END.search(said)
+            if starts_another and (space := piece[: len(piece) - len(piece.lstrip())]):
+                # Whoever speaks the sentence before waits for no more than this to know that it is over.
+                yield space
+                said, piece = said + space, piece[len(space) :]
             held.append(piece)
             in_first_sentence = not _SENTENCE_END.search(said)
             if words and (_SENTENCE_END.search(text) or (in_first_sentence and words <= max_words * _FREE_SHARE)):

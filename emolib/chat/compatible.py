@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from emolib.addresses import is_loopback_url
 from emolib.chat.bounds import bounded
 from emolib.chat.messages import Message
-from emolib.chat.tone import Opening, full_opening
+from emolib.chat.tone import PromptStyle, full_prompt
 from emolib.emotions import EmotionScores
 from emolib.errors import MissingDependency, ServiceError, UsageError
 
@@ -40,8 +40,8 @@ class OpenAIReplyModel:
     sent to `base_url` alone and appears in no log, error or trace. 408, 409, 429, 5xx and lost
     connections are retried `retries` times, with exponential backoff or after the delay that the
     server names. `timeout` is the longest silence in seconds, before the first token or between
-    two. A reply ends with the last sentence within `max_words`. `opening` writes the messages before
-    the history from the emotion; `extra_body` goes into every request as it is.
+    two. A reply ends with the last sentence within `max_words`. `prompt` puts emotion and tone
+    into the messages (`emolib.chat.tone`); `extra_body` goes into every request as it is.
     """
 
     model: str = "gpt-4o-mini"
@@ -52,7 +52,7 @@ class OpenAIReplyModel:
     retries: int = 3
     temperature: float | None = None
     seed: int = 0
-    opening: Opening = full_opening
+    prompt: PromptStyle = full_prompt
     extra_body: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -81,9 +81,11 @@ class OpenAIReplyModel:
         """Import the SDK and make the client; nothing is sent."""
         self._open()
 
-    async def stream(self, history: Sequence[Message], emotion: EmotionScores | None) -> AsyncIterator[str]:
+    async def stream(
+        self, history: Sequence[Message], emotion: EmotionScores | None, tone: str | None = None
+    ) -> AsyncIterator[str]:
         """The reply in pieces; ServiceError where the server refuses, stalls or says nothing."""
-        messages = self.messages(history, emotion)
+        messages = self.messages(history, emotion, tone)
         problem: ServiceError | None = None
         for attempt in range(_ATTEMPTS):
             said = False
@@ -100,12 +102,14 @@ class OpenAIReplyModel:
                 return
         raise problem or ServiceError(f"{self.name} answered with an empty reply, twice; try another model")
 
-    def messages(self, history: Sequence[Message], emotion: EmotionScores | None) -> list[dict[str, str]]:
-        """The messages as they are sent: the opening first, unless the history brings its own system prompt."""
+    def messages(
+        self, history: Sequence[Message], emotion: EmotionScores | None, tone: str | None = None
+    ) -> list[dict[str, str]]:
+        """The messages as they are sent; a history with a system prompt of its own stays as it is."""
         if not history:
             raise UsageError("a reply needs at least one message to answer")
-        opening = [] if history[0].role == "system" else self.opening(emotion)
-        return [message.as_dict() for message in [*opening, *history]]
+        sent = history if history[0].role == "system" else self.prompt(history, emotion, tone)
+        return [message.as_dict() for message in sent]
 
     async def complete(self, messages: Sequence[dict[str, str]], tokens: int, **options: Any) -> str:
         """The whole answer of at most `tokens` tokens, with `options` of the API such as `response_format`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
@@ -11,13 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from emolib.chat.compatible import OpenAIReplyModel
+from emolib.chat.embedded import EMBEDDED_NAME, embedded_chat_gguf
 from emolib.chat.messages import Message
-from emolib.chat.tone import short_opening
-from emolib.emotions import EmotionScores
+from emolib.chat.tone import NEUTRAL, short_prompt
+from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.errors import ModelError
 from emolib.llama_server import LlamaServerOptions, start_server, thread_budget
 
 __all__ = ["LlamaReplyModel", "adapters_off"]
+
+#: What is remembered of prompts: the two openings, and the present conversation after either.
+_REMEMBERED_MIB = 256
+_LONGEST_OPENING_S = 30
 
 # A model this small falls into repeating a phrase. llama.cpp's DRY sampler stops that, and unlike a
 # plain repetition penalty leaves the words of the question free.
@@ -29,8 +35,9 @@ class LlamaReplyModel:
     """Replies from a GGUF file (a `ReplyModel`).
 
     `gguf` defaults to the embedded SmolLM2-135M-Instruct; the chat template is the file's own. The
-    server listens on a free port of 127.0.0.1, is loaded at the first reply (or by `start`) and is
-    freed by `aclose`. `threads` bounds the cores that it computes on.
+    server listens on a free port of 127.0.0.1, is loaded at the first reply (or by `start`, which also has
+    it read what stands before every history, which takes it up to two seconds) and is freed by `aclose`.
+    `threads` bounds the cores that it computes on.
     """
 
     gguf: Path | None = None
@@ -44,37 +51,45 @@ class LlamaReplyModel:
         self._lock = threading.Lock()
         self._server: Any = None
         self._model: OpenAIReplyModel | None = None
+        self._has_read = False
 
     @property
     def name(self) -> str:
-        return f"{self._path().stem} on llama.cpp"
+        return f"{Path(self.gguf).stem if self.gguf else EMBEDDED_NAME} on llama.cpp"
 
     def start(self) -> None:
-        """Load the file, where that has not been done."""
+        """Load the file and have what stands before every history read, where that has not been done."""
         self._started()
+        with self._lock:
+            if not self._has_read:
+                self._has_read = True
+                _read_openings(self._server.listening_address)
 
     def _started(self) -> OpenAIReplyModel:
         with self._lock:
             if self._model is None:
-                self._server = _serve(self._path(), self.threads or thread_budget(), self.context)
+                path = self._path()
+                self._server = _serve(path, self.threads or thread_budget(), self.context)
                 self._model = OpenAIReplyModel(
-                    model=self._path().stem,
+                    model=path.stem,
                     base_url=self._server.listening_address + "/v1",
                     api_key="local",
                     max_words=self.max_words,
                     temperature=self.temperature,
                     seed=self.seed,
-                    opening=short_opening,
+                    prompt=short_prompt,
                     extra_body=_NO_LOOPS,
                     retries=1,
                 )
                 self._model.start()
             return self._model
 
-    async def stream(self, history: Sequence[Message], emotion: EmotionScores | None) -> AsyncIterator[str]:
+    async def stream(
+        self, history: Sequence[Message], emotion: EmotionScores | None, tone: str | None = None
+    ) -> AsyncIterator[str]:
         """The reply in pieces of a token; ModelError where the file cannot be loaded."""
         model = await asyncio.to_thread(self._started)
-        async with aclosing(model.stream(history, emotion)) as pieces:
+        async with aclosing(model.stream(history, emotion, tone)) as pieces:
             async for piece in pieces:
                 yield piece
 
@@ -91,13 +106,10 @@ class LlamaReplyModel:
                 await model.aclose()
             # llama.cpp stops its threads when the last reference to the server goes.
             self._server = None
+            self._has_read = False
 
     def _path(self) -> Path:
-        if self.gguf is not None:
-            return Path(self.gguf)
-        from emolib.models import chat_gguf
-
-        return chat_gguf()
+        return embedded_chat_gguf() if self.gguf is None else Path(self.gguf)
 
 
 def adapters_off(url: str, api_key: str | None = None) -> dict[str, Any]:
@@ -123,4 +135,19 @@ def adapters_off(url: str, api_key: str | None = None) -> dict[str, Any]:
 def _serve(gguf: Path, threads: int, context: int) -> Any:
     if not gguf.is_file():
         raise ModelError(f"there is no GGUF file {gguf}; `emolib doctor` shows where models are looked for")
-    return start_server(gguf, LlamaServerOptions(threads=threads, slot_tokens=context))
+    return start_server(gguf, LlamaServerOptions(threads=threads, slot_tokens=context, remembered_mib=_REMEMBERED_MIB))
+
+
+def _read_openings(url: str) -> None:
+    """Have the server evaluate the messages before the history, of either kind, so that no reply waits for it.
+
+    What goes wrong here goes wrong at the first reply as well, and is told there.
+    """
+    import requests
+
+    with requests.Session() as session, contextlib.suppress(requests.RequestException):
+        session.trust_env = False
+        for tone in (NEUTRAL, EMOTIONS[0]):
+            messages = short_prompt([Message("user", "Hi.")], None, tone)
+            body = {"messages": [message.as_dict() for message in messages], "max_tokens": 1}
+            session.post(f"{url}/v1/chat/completions", json=body, timeout=_LONGEST_OPENING_S)

@@ -29,11 +29,12 @@ class ReplyModel(Protocol):
     """Whatever answers a conversation, a piece of text at a time.
 
     `name` is what a trace records, and `start` makes ready what the first reply would wait for.
-    `stream` takes the messages so far (the last one is the user's) and the emotion heard in it (None:
-    not known), and yields the reply in pieces whose concatenation is never empty; it raises
-    ServiceError or ModelError where there is no reply. A history that begins with a system message
-    keeps it, else the model writes its own from the emotion (`emolib.chat.tone`). `aclose` frees what
-    the model holds; it may be called twice.
+    `stream` takes the messages so far (the last one is the user's), the emotion heard in it (None: not
+    known) and the tone to answer in (a name in `emolib.chat.TONES` or a sentence; None: that of the
+    emotion), and yields the reply in pieces whose concatenation is never empty; it raises ServiceError
+    or ModelError where there is no reply. A history that begins with a system message keeps it, else the
+    model writes its own from emotion and tone (`emolib.chat.tone`). `aclose` frees what the model holds;
+    it may be called twice.
     """
 
     @property
@@ -41,6 +42,8 @@ class ReplyModel(Protocol):
 
     def start(self) -> None: ...
 
-    def stream(self, history: Sequence[Message], emotion: EmotionScores | None) -> AsyncIterator[str]: ...
+    def stream(
+        self, history: Sequence[Message], emotion: EmotionScores | None, tone: str | None = None
+    ) -> AsyncIterator[str]: ...
 
     async def aclose(self) -> None: ...

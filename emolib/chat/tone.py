@@ -1,29 +1,32 @@
-"""The tone to answer in, by the emotion that was heard, and the messages that ask for it.
+"""The tone to answer in, and the messages that ask for it.
 
-The emotion reaches a reply model through the messages before the history, in one of two forms:
+Emotion and tone reach a reply model in one of two forms:
 
-- `short_opening`: a system prompt with a sentence on the role and one on the tone, and two
-  or three short exchanges as examples, the last of them in that emotion. A small local model
-  follows examples far better than it follows words, and would repeat anything longer.
-- `full_opening`: the same system prompt, and in it the probabilities on a line of their own, most
-  probable first: `Emotion heard in the last message: sadness 0.82, fear 0.09, …` or `… : not clear`.
+- `short_prompt`, for a small local model, which follows examples far better than it follows words: a system prompt
+  with a sentence on the role, a short exchange for each emotion, and the history. In the examples and in the last
+  message the name of the tone stands before the words, "[joy] I passed my driving test this morning!". All that comes
+  before the last message is the same whatever the tone, so that llama.cpp has evaluated it already. For the neutral
+  tone there are two plain exchanges in place of the six, and no names.
+- `full_prompt`: a system prompt with the role, the tone as a sentence, and the probabilities on a line of their own,
+  most probable first: `Emotion heard in the last message: sadness 0.82, fear 0.09, …` or `… : not clear`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from emolib.chat.messages import Message
 from emolib.emotions import EMOTIONS, EmotionScores
 
-__all__ = ["NEUTRAL", "TONES", "Opening", "full_opening", "short_opening", "tone_for"]
+__all__ = ["NEUTRAL", "TONES", "PromptStyle", "full_opening", "full_prompt", "short_prompt", "tone_for"]
 
-Opening = Callable[[EmotionScores | None], list[Message]]
+#: From the messages so far, the emotion in the last one and the tone, to the messages that are sent.
+PromptStyle = Callable[[Sequence[Message], EmotionScores | None, str | None], list[Message]]
 
 #: The name of the tone where no emotion is clear.
 NEUTRAL = "neutral"
 
-#: What is asked of the reply model, by the emotion of the speaker.
+#: What is asked of the reply model, by the name of the tone: for each emotion of the speaker, and for more.
 TONES: dict[str, str] = {
     "sadness": "The speaker is sad: be gentle and comforting.",
     "joy": "The speaker is happy: be cheerful and share their joy.",
@@ -32,6 +35,11 @@ TONES: dict[str, str] = {
     "fear": "The speaker is afraid: be calm and reassuring.",
     "surprise": "The speaker is surprised: be curious and interested.",
     NEUTRAL: "Be friendly and clear.",
+    "lasting sadness": "The speaker is still sad: be gentle, and ask what would help.",
+    "lasting fear": "The speaker is still afraid: be calm, and offer one small step.",
+    "lasting anger": "The speaker is still angry: stay calm, and ask what they wish for.",
+    "relief": "The speaker feels better than before: be glad with them.",
+    "careful": "The speaker is in distress: be calm and careful, listen, and judge nothing.",
 }
 
 _ROLE = "You are a kind companion in a spoken conversation. Answer in one or two short plain sentences."
@@ -73,26 +81,32 @@ def tone_for(emotion: EmotionScores | None) -> str:
     return NEUTRAL if emotion is None or emotion.abstained else emotion.label
 
 
-def short_opening(emotion: EmotionScores | None) -> list[Message]:
-    """The messages before the history for a small model: role, tone and a few examples."""
-    tone = tone_for(emotion)
-    opening = [Message("system", f"{_SHORT_ROLE} {TONES[tone]}")]
-    for question, answer in _examples(tone):
-        opening += [Message("user", question), Message("assistant", answer)]
-    return opening
-
-
-def full_opening(emotion: EmotionScores | None) -> list[Message]:
-    """The messages before the history for a large model: role, tone and the probabilities."""
-    tone = TONES[tone_for(emotion)]
-    return [Message("system", f"{_ROLE} {tone}\nEmotion heard in the last message: {_scores(emotion)}")]
-
-
-def _examples(tone: str) -> list[tuple[str, str]]:
+def short_prompt(history: Sequence[Message], emotion: EmotionScores | None, tone: str | None = None) -> list[Message]:
+    """The messages for a small model: the role, examples, the history, and the tone in its last message."""
+    tone = tone or tone_for(emotion)
     if tone == NEUTRAL:
-        return [_FACT, _REMARK]
-    others = [example for label, example in _EXAMPLES.items() if label != tone]
-    return [*others[-2:], _EXAMPLES[tone]]
+        return [*_short_opening([("", _FACT), ("", _REMARK)]), *history]
+    opening = _short_opening([(f"[{label}] ", example) for label, example in _EXAMPLES.items()])
+    *before, last = history
+    return [*opening, *before, Message(last.role, f"[{tone}] {last.content}")]
+
+
+def full_prompt(history: Sequence[Message], emotion: EmotionScores | None, tone: str | None = None) -> list[Message]:
+    """The messages for a large model: role, tone and the probabilities, then the history."""
+    return [Message("system", full_opening(emotion, tone)), *history]
+
+
+def full_opening(emotion: EmotionScores | None, tone: str | None = None) -> str:
+    """The system prompt of `full_prompt`."""
+    tone = tone or tone_for(emotion)
+    return f"{_ROLE} {TONES.get(tone, tone)}\nEmotion heard in the last message: {_scores(emotion)}"
+
+
+def _short_opening(examples: Sequence[tuple[str, tuple[str, str]]]) -> list[Message]:
+    opening = [Message("system", _SHORT_ROLE)]
+    for mark, (question, answer) in examples:
+        opening += [Message("user", mark + question), Message("assistant", answer)]
+    return opening
 
 
 def _scores(emotion: EmotionScores | None) -> str:

@@ -54,7 +54,7 @@ async def understand(
     """
     if not history:
         raise UsageError("there is no message to understand")
-    opening = full_opening(emotion)[0].content
+    opening = full_opening(emotion)
     example = Understanding(topic="a missed wedding", need="comfort", cause="the cancelled train", tone="gentle")
     shown = [Message("user", _EXAMPLE), Message("assistant", example.model_dump_json())]
     messages = [m.as_dict() for m in (Message("system", f"{opening}\n{_TASK}"), *shown, *history)]

@@ -7,7 +7,7 @@ from emolib.dialogue.care import HELP_MESSAGE, Care, Distress
 from emolib.dialogue.conversation import Conversation, Exchange
 from emolib.dialogue.events import events_of
 from emolib.dialogue.history import History
-from emolib.dialogue.policy import VOICES, Voice, choose_voice
+from emolib.dialogue.policy import MANNERS, Manner, Trend, Voice, choose_manner
 from emolib.dialogue.segment import ClauseSplitter, segment, segment_stream
 from emolib.dialogue.settings import AgentSettings
 from emolib.dialogue.speakable import speakable
@@ -20,7 +20,7 @@ from emolib.dialogue.turn import FALLBACK, Turn
 __all__ = [
     "FALLBACK",
     "HELP_MESSAGE",
-    "VOICES",
+    "MANNERS",
     "AgentSettings",
     "AgentTurn",
     "Care",
@@ -29,15 +29,17 @@ __all__ = [
     "Distress",
     "Exchange",
     "History",
+    "Manner",
     "Span",
     "Stages",
     "TextReply",
     "TextSession",
     "Trace",
+    "Trend",
     "Turn",
     "Voice",
     "VoiceAgent",
-    "choose_voice",
+    "choose_manner",
     "default_reply_model",
     "events_of",
     "open_stages",

@@ -22,12 +22,12 @@ from emolib.dialogue.answering import Answerer, OngoingTurn, Player
 from emolib.dialogue.care import Care, Distress
 from emolib.dialogue.history import History
 from emolib.dialogue.interruption import is_backchannel, is_echo, repeats
-from emolib.dialogue.policy import Policy, Voice, choose_voice
+from emolib.dialogue.policy import Policy, Voice, choose_manner
 from emolib.dialogue.settings import AgentSettings
 from emolib.dialogue.speakable import speakable
 from emolib.dialogue.stages import Stages
 from emolib.dialogue.trace import Trace
-from emolib.emotions import EMOTIONS, EmotionScores
+from emolib.emotions import EmotionScores
 
 if TYPE_CHECKING:
     from emolib.speech import AudioClip, Heard, Partial, SpeechEnd
@@ -47,6 +47,7 @@ class AgentTurn:
     number: int
     transcript: str
     emotion: EmotionScores
+    tone: str
     voice: Voice
     distress: Distress
     reply: str
@@ -63,6 +64,7 @@ class AgentTurn:
             "transcript": self.transcript,
             "emotion": "neutral" if self.emotion.abstained else self.emotion.label,
             "probabilities": self.emotion.as_dict(),
+            "tone": self.tone,
             "voice": {"emotion": self.voice.emotion or "neutral", "intensity": self.voice.intensity},
             "distress": self.distress.value,
             "reply": self.reply,
@@ -77,10 +79,10 @@ class AgentTurn:
 class VoiceAgent:
     """Holds a conversation on the engines of `stages`.
 
-    `new_player` gives the player of a turn. `policy` chooses the voice from the emotion, `care` says what distress is
-    and what is said then, `history` is where it goes on from. `on_reply` gets the reply as far as it is written and the
-    clause that was last given to the player, whenever either changes; `on_turn` gets each turn as it ends. `offload`
-    runs what blocks (default: worker threads). Whatever an engine does, the next turn works.
+    `new_player` gives the player of a turn. `policy` chooses the manner of the answer from the emotions, `care` says
+    what distress is and what is said then, `history` is where it goes on from. `on_reply` gets the reply as far as it
+    is written and the clause that was last given to the player, whenever either changes; `on_turn` gets each turn as
+    it ends. `offload` runs what blocks (default: worker threads). Whatever an engine does, the next turn works.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class VoiceAgent:
         new_player: Callable[[], Player],
         *,
         settings: AgentSettings | None = None,
-        policy: Policy = choose_voice,
+        policy: Policy = choose_manner,
         care: Care | None = None,
         history: History | None = None,
         on_reply: Callable[[str, str], None] = lambda written, spoken: None,
@@ -111,7 +113,7 @@ class VoiceAgent:
         self._prepared: OngoingTurn | None = None
         self._numbers = 0
         self._emotions: list[EmotionScores] = []
-        self._estimate: EmotionScores = _unknown()
+        self._estimate: EmotionScores | None = None
         self._estimating: asyncio.Task[None] | None = None
         self._end_known_at: float | None = None
 
@@ -150,7 +152,7 @@ class VoiceAgent:
             await self._heard(event)
         elif isinstance(event, Unheard):
             await self._take_back()
-            self._estimate = _unknown()
+            self._estimate = None
             self._let_go_on()
             if event.problem and self._turn is None:
                 self._begin_turn("", f"the recogniser failed: {event.problem}")
@@ -189,7 +191,7 @@ class VoiceAgent:
         """Throw the prepared answer away, but for what it knew of the emotion."""
         prepared, self._prepared = self._prepared, None
         if prepared:
-            self._estimate = prepared.emotion
+            self._estimate = prepared.emotion if prepared.judged else prepared.estimate
             await prepared.drop()
 
     async def _heard(self, event: Heard) -> None:
@@ -293,7 +295,7 @@ class VoiceAgent:
         if self._turn is not turn:
             return
         self._turn = None
-        self._estimate = _unknown()
+        self._estimate = None
         if turn.task and turn.task.done() and not turn.task.cancelled() and turn.task.exception():
             turn.problems.append(f"the turn broke off: {turn.task.exception()}")
         heard = "" if forget else turn.heard
@@ -304,12 +306,8 @@ class VoiceAgent:
             self.history.add(turn.transcript, heard)
             self._emotions = [*self._emotions, turn.emotion][-self.care.turns :]
         done = AgentTurn(
-            turn.number, turn.transcript, turn.emotion, turn.voice, turn.distress, heard, " ".join(turn.clauses),
-            interrupted, turn.prepared, tuple(turn.problems), turn.trace,
+            turn.number, turn.transcript, turn.emotion, turn.manner.tone, turn.manner.voice, turn.distress, heard,
+            " ".join(turn.clauses), interrupted, turn.prepared, tuple(turn.problems), turn.trace,
         )  # fmt: skip
         self.turns.append(done)
         self._on_turn(done)
-
-
-def _unknown() -> EmotionScores:
-    return EmotionScores.from_sequence([1 / len(EMOTIONS)] * len(EMOTIONS))

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from emolib.chat import Message
 from emolib.dialogue.care import CALM, Care, Distress
+from emolib.dialogue.draft import Draft
 from emolib.dialogue.interruption import heard_words
-from emolib.dialogue.policy import Policy, Voice, choose_voice
+from emolib.dialogue.policy import NEUTRAL_MANNER, Manner, Policy
 from emolib.dialogue.segment import segment, segment_stream
 from emolib.dialogue.settings import AgentSettings
 from emolib.dialogue.speakable import speakable
 from emolib.dialogue.stages import Stages
 from emolib.dialogue.trace import Trace
 from emolib.dialogue.turn import FALLBACK
-from emolib.emotions import EmotionScores
+from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.errors import EmolibError, ServiceError
 
 if TYPE_CHECKING:
@@ -55,20 +56,22 @@ class Player(Protocol):
 class OngoingTurn:
     """A turn in progress; it has a player from its release on.
 
-    `messages` are the history that the reply goes on from, `emotions` those of the turns before, and `emotion` the
-    estimate that stands until the classifier has answered. From `suspected_at` on it is silent, because somebody may be
-    interrupting it.
+    `messages` are the history that the reply goes on from, `emotions` those of the turns before, and `estimate` is what
+    was judged of half the words, which stands until the classifier has answered. From `suspected_at` on it is silent,
+    because somebody may be interrupting it.
     """
 
     transcript: str
     trace: Trace
-    emotion: EmotionScores
+    estimate: EmotionScores | None = None
     messages: Sequence[Message] = ()
     emotions: Sequence[EmotionScores] = ()
     number: int = 0
     prepared: bool = False
     player: Player | None = None
-    voice: Voice = field(default_factory=lambda: choose_voice(None))
+    emotion: EmotionScores = field(init=False)
+    judged: bool = False
+    manner: Manner = NEUTRAL_MANNER
     distress: Distress = Distress.NONE
     written: str = ""
     clauses: list[str] = field(default_factory=list)
@@ -78,6 +81,9 @@ class OngoingTurn:
     spoken: str = ""
     played_out: bool = False
     suspected_at: float | None = None
+
+    def __post_init__(self) -> None:
+        self.emotion = self.estimate or EmotionScores.from_sequence([1 / len(EMOTIONS)] * len(EMOTIONS))
 
     @property
     def heard(self) -> str:
@@ -125,13 +131,32 @@ class Answerer:
 
     async def answer(self, turn: OngoingTurn) -> None:
         """Answer `turn` until all was heard; without a transcript, ask for it again."""
-        if turn.transcript:
-            await self._feel(turn)
-        clauses: asyncio.Queue[str | None] = asyncio.Queue(self.settings.ahead)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._write(turn, clauses))
-            group.create_task(self._speak(turn, clauses))
+        draft = self._begin_draft(turn)
+        try:
+            if turn.transcript:
+                await self._feel(turn)
+            fits = draft and draft.tone == turn.manner.tone and turn.distress is not Distress.URGENT
+            if draft and not fits:
+                await draft.drop()
+            clauses: asyncio.Queue[str | None] = asyncio.Queue(self.settings.ahead)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._write(turn, clauses, draft if fits else None))
+                group.create_task(self._speak(turn, clauses))
+        finally:
+            if draft:
+                await draft.drop()
         await self._be_heard(turn)
+
+    def _begin_draft(self, turn: OngoingTurn) -> Draft | None:
+        """Have the reply begun in the tone of the estimate: most often the judgement is the same."""
+        if not turn.transcript or not turn.estimate or not self.settings.preemptive:
+            return None
+        tone = self.policy([*turn.emotions, turn.estimate]).tone
+        return Draft(self._reply(turn, tone), tone, self.clock)
+
+    def _reply(self, turn: OngoingTurn, tone: str) -> AsyncIterator[str]:
+        history = [*turn.messages, Message("user", turn.transcript)]
+        return self.stages.reply_model.stream(history, turn.emotion, tone)
 
     async def _feel(self, turn: OngoingTurn) -> None:
         """Judge the emotion; late or failing, the last estimate stands.
@@ -143,35 +168,39 @@ class Answerer:
                 async with asyncio.TaskGroup() as group:
                     hurry = group.create_task(self._hurry(turn))
                     turn.emotion = (await self.offload(self.stages.classifier.classify, [turn.transcript]))[0]
+                    turn.judged = True
                     hurry.cancel()
             except* TimeoutError:
                 # A thread that is late goes on by itself; its answer does no harm.
                 turn.problems.append("the classifier was late")
             except* Exception as errors:  # an engine of the user's may raise anything, and the turn goes on
                 turn.problems.append(f"the classifier failed: {_told(errors.exceptions[0])}")
-        turn.distress = self.care.distress(turn.transcript, [*turn.emotions, turn.emotion])
-        turn.voice = self.policy(turn.emotion) if turn.distress is Distress.NONE else CALM
+        emotions = [*turn.emotions, turn.emotion]
+        turn.distress = self.care.distress(turn.transcript, emotions)
+        turn.manner = self.policy(emotions) if turn.distress is Distress.NONE else CALM
 
     async def _hurry(self, turn: OngoingTurn) -> None:
         await turn.released.wait()
         await asyncio.sleep(self.settings.classify_s)
         raise TimeoutError
 
-    async def _write(self, turn: OngoingTurn, clauses: asyncio.Queue[str | None]) -> None:
-        with turn.trace.stage("reply"):
+    async def _write(self, turn: OngoingTurn, clauses: asyncio.Queue[str | None], draft: Draft | None) -> None:
+        began = draft.began if draft else self.clock()
+        try:
             if not turn.transcript:
                 await self._say(turn, clauses, FALLBACK)
             elif turn.distress is not Distress.URGENT:
-                await self._write_reply(turn, clauses)
+                await self._write_reply(turn, clauses, draft)
             if turn.distress is not Distress.NONE:
                 for clause in segment(self.care.help_message):
                     await self._say(turn, clauses, clause)
+        finally:
+            turn.trace.record("reply", began, self.clock())
         await clauses.put(None)
 
-    async def _write_reply(self, turn: OngoingTurn, clauses: asyncio.Queue[str | None]) -> None:
-        history = [*turn.messages, Message("user", turn.transcript)]
+    async def _write_reply(self, turn: OngoingTurn, clauses: asyncio.Queue[str | None], draft: Draft | None) -> None:
         try:
-            async with aclosing(self.stages.reply_model.stream(history, turn.emotion)) as pieces:
+            async with aclosing(draft.read() if draft else self._reply(turn, turn.manner.tone)) as pieces:
                 async for clause in segment_stream(self._watched(turn, pieces)):
                     await self._say(turn, clauses, clause)
         except Exception as error:  # as above
@@ -227,7 +256,8 @@ class Answerer:
     async def _voiced(self, turn: OngoingTurn, text: str) -> AudioClip:
         from emolib.tts import SpeechRequest
 
-        request = SpeechRequest(text, turn.voice.emotion, intensity=turn.voice.intensity)
+        voice = turn.manner.voice
+        request = SpeechRequest(text, voice.emotion, intensity=voice.intensity)
         with turn.trace.stage("speak"):
             async with asyncio.timeout(self.settings.speak_s):
                 return await self.offload(self.stages.synthesizer.synthesize, request)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from emolib.dialogue.policy import Voice
+from emolib.dialogue.policy import Manner, Voice
 from emolib.emotions import EmotionScores
 
 __all__ = ["CALM", "HELP_MESSAGE", "Care", "Distress"]
 
-#: The voice for distress: warm, slow and even.
-CALM = Voice("love", 0.5)
+#: The manner for distress: careful words in a warm, slow and even voice.
+CALM = Manner("careful", Voice("love", 0.5))
 
 HELP_MESSAGE = (
     "I am really glad that you told me. If you might hurt yourself, please call your local emergency number, or"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from emolib.chat import Message
 from emolib.dialogue.care import CALM, Care, Distress
 from emolib.dialogue.history import History
-from emolib.dialogue.policy import Policy, Voice, choose_voice
+from emolib.dialogue.policy import Manner, Policy, choose_manner
 from emolib.dialogue.segment import segment, segment_stream
 from emolib.dialogue.speakable import speakable
 from emolib.dialogue.stages import Stages
@@ -43,7 +43,7 @@ class Exchange:
 class Conversation:
     """Answers recorded questions one after another on the engines of `stages`.
 
-    `policy` chooses the voice from the emotion, `care` says what distress is and what is said then, and
+    `policy` chooses the manner of the answer from the emotions, `care` says what distress is and what is said then, and
     `history` is where it goes on from. A turn that fails leaves the history as it was, and the next one
     works.
     """
@@ -52,7 +52,7 @@ class Conversation:
         self,
         stages: Stages,
         *,
-        policy: Policy = choose_voice,
+        policy: Policy = choose_manner,
         care: Care | None = None,
         history: History | None = None,
     ) -> None:
@@ -73,12 +73,13 @@ class Conversation:
             transcript = (await asyncio.to_thread(self.stages.recognizer.transcribe, question)).text
         with trace.stage("classify"):
             emotion = (await asyncio.to_thread(self.stages.classifier.classify, [transcript]))[0]
-        distress = self.care.distress(transcript, [*self.emotions, emotion])
-        voice = self.policy(emotion) if distress is Distress.NONE else CALM
-        reply = _Reply(self.stages, voice, trace)
+        emotions = [*self.emotions, emotion]
+        distress = self.care.distress(transcript, emotions)
+        manner = self.policy(emotions) if distress is Distress.NONE else CALM
+        reply = _Reply(self.stages, manner, trace)
         await reply.make([*self.history.recent(), Message("user", transcript)], emotion, distress, self.care)
         sound = _joined(reply.clips)
-        self.emotions = [*self.emotions, emotion][-self.care.turns :]
+        self.emotions = emotions[-self.care.turns :]
         self.history.add(transcript, reply.text)
         turn = Turn(
             transcript=transcript,
@@ -86,7 +87,8 @@ class Conversation:
             reply=reply.text,
             reply_from=reply.origin,
             emotion_model=self.stages.emotion_model,
-            voice=voice,
+            tone=manner.tone,
+            voice=manner.voice,
             distress=distress,
             answer_seconds=sound.seconds,
             latency_ms=trace.busy_ms() | trace.marks_ms() | {"total": round(trace.now() * 1000)},
@@ -101,9 +103,9 @@ class Conversation:
 class _Reply:
     """One reply as it comes about: clauses are written, and spoken while the next ones are written."""
 
-    def __init__(self, stages: Stages, voice: Voice, trace: Trace) -> None:
+    def __init__(self, stages: Stages, manner: Manner, trace: Trace) -> None:
         self._stages = stages
-        self._voice = voice
+        self._manner = manner
         self._trace = trace
         self._clauses: asyncio.Queue[str | None] = asyncio.Queue(_AHEAD)
         self._written: list[str] = []
@@ -136,7 +138,7 @@ class _Reply:
     async def _write_reply(self, history: Sequence[Message], emotion: EmotionScores) -> None:
         name = self._stages.reply_model.name
         try:
-            async with aclosing(self._stages.reply_model.stream(history, emotion)) as pieces:
+            async with aclosing(self._stages.reply_model.stream(history, emotion, self._manner.tone)) as pieces:
                 async for clause in segment_stream(self._marked(pieces)):
                     await self._put(clause)
         except EmolibError as error:
@@ -160,7 +162,8 @@ class _Reply:
         from emolib.tts import SpeechRequest
 
         while (text := await self._clauses.get()) is not None:
-            request = SpeechRequest(text, self._voice.emotion, intensity=self._voice.intensity)
+            voice = self._manner.voice
+            request = SpeechRequest(text, voice.emotion, intensity=voice.intensity)
             with self._trace.stage("speak"):
                 self.clips.append(await asyncio.to_thread(self._stages.synthesizer.synthesize, request))
             self._trace.mark("first_sound")

@@ -59,12 +59,15 @@ class ClauseSplitter:
 
     def _decide(self, at_end: bool) -> list[str]:
         clauses = []
-        while self._checked < len(self._text) - 1:
+        while self._checked < len(self._text):
             end = self._checked + 1
-            if not at_end and self._needs_more(end):
-                break
+            cuts = self._cuts_at_space(end)
+            if not cuts:
+                if end == len(self._text) or (not at_end and self._needs_more(end)):
+                    break
+                cuts = self._cuts_at_punctuation(end) or self._cuts_without_punctuation(end)
             self._checked = end
-            if self._cuts_at_punctuation(end) or self._cuts_without_punctuation(end):
+            if cuts:
                 clauses.append(self._text[:end])
                 self._text = self._text[end:]
                 self._checked = 0
@@ -89,6 +92,16 @@ class ClauseSplitter:
         if ends_with_particle(before, after):
             return True
         return self._may_be_before_marker(end) and starts_with_marker(before, after)
+
+    def _cuts_at_space(self, end: int) -> bool:
+        """Whether the text ends a sentence, or its first clause, with one space before `end`: no more need be seen."""
+        before = self._text[:end]
+        if before[-1] not in " \t" or before[-2:-1].isspace():
+            return False
+        mark = before[:-1].rstrip(_CLOSERS)
+        if mark[-1:] in tuple(_STOPS):
+            return _has_words(before) and not _is_abbreviation(mark)
+        return self._cuts == 0 and mark[-1:] in tuple(_COMMAS) and len(mark) > self._first_clause
 
     def _cuts_at_punctuation(self, end: int) -> bool:
         """Whether punctuation cuts the text between its characters `end - 1` and `end`.

@@ -16,9 +16,10 @@ class AgentSettings:
     the answer is an interruption from `least_interruption_s` on, and after the first `warm_up_s` of the answer; with
     `half_duplex` never, for loudspeakers beside an open microphone.
 
-    With `preemptive` an answer is prepared whenever the speaker pauses, before it is known that this was the end: the
-    wait for the end costs nothing then, and an answer to half a sentence is thrown away. Each such pause is a request
-    to the reply model, which a server may charge for.
+    With `preemptive` an answer is prepared whenever the speaker pauses, before it is known that this was the end, and
+    the reply begins in the tone of the last estimate, before the emotion is judged: neither wait costs anything then,
+    and what was begun on a wrong guess is thrown away. Each guess is a request to the reply model, which a server may
+    charge for.
     """
 
     classify_s: float = 0.15

@@ -30,6 +30,7 @@ class Turn:
     reply: str
     reply_from: str
     emotion_model: str
+    tone: str
     voice: Voice
     distress: Distress
     answer_seconds: float
@@ -45,6 +46,7 @@ class Turn:
             "reply": self.reply,
             "reply_from": self.reply_from,
             "emotion_model": self.emotion_model,
+            "tone": self.tone,
             "voice": {"emotion": self.voice.emotion or "neutral", "intensity": self.voice.intensity},
             "distress": self.distress.value,
             "answer_seconds": round(self.answer_seconds, 2),
@@ -60,6 +62,7 @@ class Turn:
             ("emotion", f"{self.emotion.label} ({sure}), by {self.emotion_model}"),
             ("reply", f"{self.reply}"),
             ("from", self.reply_from),
+            ("tone", self.tone),
             ("voice", f"{self.voice.emotion or 'neutral'}, intensity {self.voice.intensity:.2f}"),
             ("ms", times),
         ]

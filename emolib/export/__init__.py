@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "Manifest": "emolib.export.manifest",
-        "QUANTISATIONS": "emolib.export.llama_cpp",
+        "QUANTISATIONS": "emolib.llama_cpp",
         "export_gguf": "emolib.export.gguf",
         "open_llm_server": "emolib.export.serving",
         "serve_llm": "emolib.export.serving",

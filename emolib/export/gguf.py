@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from emolib import __version__
 from emolib.emotions import EMOTIONS
 from emolib.errors import StorageError, UsageError
-from emolib.export.llama_cpp import (
+from emolib.export.manifest import ExportedFile, Manifest
+from emolib.files import sha256, storage_errors, write_json
+from emolib.gguf_file import VOCABULARY, add_metadata
+from emolib.llama_cpp import (
     QUANTISATIONS,
     convert_adapter,
     convert_model,
@@ -23,9 +26,6 @@ from emolib.export.llama_cpp import (
     made_with,
     quantise,
 )
-from emolib.export.manifest import ExportedFile, Manifest
-from emolib.files import sha256, storage_errors, write_json
-from emolib.gguf_file import VOCABULARY, add_metadata
 from emolib.llama_server import TASK_KEY, EmotionTask
 from emolib.models import BaseModel, model_folder, resolve_base
 

@@ -13,16 +13,18 @@ from emolib.speech.transcript import NoSpeech, SpeechRecognizer, Transcript
 
 __all__ = ["FinalTranscript", "PartialTranscripts"]
 
+_AT_ONCE = 2
+
 
 class PartialTranscripts:
     """A `RecognitionStream` that transcribes what has been said so far, again and again.
 
     The first pass starts after `first_s`, each further one after another `every_s` seconds. Each covers the
     utterance from its start, so the one that began after the last word is the final transcript: `finish`
-    then has nothing left to do.
+    then has nothing left to do. That one does not wait for a pass that runs: two may run at once.
     """
 
-    def __init__(self, recognizer: SpeechRecognizer, *, first_s: float = 1.0, every_s: float = 2.0) -> None:
+    def __init__(self, recognizer: SpeechRecognizer, *, first_s: float = 1.0, every_s: float = 3.0) -> None:
         self._recognizer = recognizer
         self._next = round(first_s * SAMPLE_RATE)
         self._every = round(every_s * SAMPLE_RATE)
@@ -30,11 +32,13 @@ class PartialTranscripts:
         self._count = 0
         self._transcript: Transcript | None = None
         self._covered = 0
+        self._begun = 0
+        self._running = 0
         self._failure: EmolibError | None = None
         self._changed = threading.Condition()
         # An executor's thread is waited for when Python ends; a daemon thread inside of C++ would crash it.
-        self._executor = ThreadPoolExecutor(1, "partial transcripts")
-        self._busy = self._closed = False
+        self._executor = ThreadPoolExecutor(_AT_ONCE, "partial transcripts")
+        self._closed = False
 
     def push(self, samples: np.ndarray) -> None:
         """Take the next samples, float32 at 16 kHz."""
@@ -44,10 +48,10 @@ class PartialTranscripts:
             self._start_if_due()
 
     def hurry(self) -> None:
-        """Transcribe what is there as soon as the present pass is done."""
+        """Transcribe what is there now, beside the present pass if there is one."""
         with self._changed:
             self._next = self._count
-            self._start_if_due()
+            self._start_if_due(_AT_ONCE)
 
     def partial(self) -> tuple[str, int]:
         """The text so far and the number of samples it covers; empty while nothing was understood."""
@@ -58,8 +62,9 @@ class PartialTranscripts:
         """The transcript of the utterance whose speech ended at sample `spoken`."""
         with self._changed:
             if self._covered < spoken:
-                self._next = min(self._next, self._count)
-                self._start_if_due()
+                if self._begun < spoken:
+                    self._next = min(self._next, self._count)
+                    self._start_if_due(_AT_ONCE)
                 self._changed.wait_for(lambda: self._covered >= min(spoken, self._count) or self._closed)
             transcript, failure = self._transcript, self._failure
         self.close()
@@ -76,10 +81,11 @@ class PartialTranscripts:
             self._changed.notify_all()
         self._executor.shutdown(wait=False)
 
-    def _start_if_due(self) -> None:
-        if self._busy or self._closed or self._count < self._next or self._count <= self._covered:
+    def _start_if_due(self, at_once: int = 1) -> None:
+        if self._running >= at_once or self._closed or self._count < self._next or self._count <= self._begun:
             return
-        self._busy = True
+        self._running += 1
+        self._begun = self._count
         self._next = self._count + self._every
         self._executor.submit(self._pass, np.concatenate(self._pieces), self._count)
 
@@ -92,8 +98,10 @@ class PartialTranscripts:
         except EmolibError as error:
             failure = error
         with self._changed:
-            self._busy = False
-            self._transcript, self._covered, self._failure = transcript or self._transcript, count, failure
+            self._running -= 1
+            # The shorter of two may end later, and has nothing new to say.
+            if count > self._covered:
+                self._transcript, self._covered, self._failure = transcript or self._transcript, count, failure
             self._changed.notify_all()
             self._start_if_due()
 

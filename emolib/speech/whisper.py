@@ -32,6 +32,8 @@ _TEMPERATURES = (0.0, 0.4)
 #: fast; with less it repeats itself.
 _PADDING_S = 10
 _LONGEST_SHORT_S = 20
+#: The last words of an utterance do not wait for a pass over the ones before.
+_AT_ONCE = 2
 #: Nobody speaks that many tokens a second: what goes on longer repeats itself.
 _TOKENS_PER_SECOND = 8
 
@@ -40,10 +42,10 @@ class WhisperRecognizer:
     """Speech to text with Whisper.
 
     `model` is a folder or a hub name of a CTranslate2 Whisper (default: the embedded tiny.en),
-    `threads` the number of CPU threads it may use (default: one less than there are cores, because the
-    detectors work meanwhile), `beam_size` 1 is greedy, and `language` is None to detect it (English models
+    `threads` the number of CPU threads that a clip may use (default: one less than there are cores, because
+    the detectors work meanwhile), `beam_size` 1 is greedy, and `language` is None to detect it (English models
     know English only). Clips up to 20 s become one segment, unless `word_times` asks for the words' times.
-    Safe to call from several threads; one works at a time.
+    Safe to call from several threads; two clips are transcribed at a time.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class WhisperRecognizer:
         word_times: bool = False,
     ) -> None:
         self._model = _load(str(model or whisper_dir()), device, threads or max(1, (os.cpu_count() or 2) - 1))
-        self._lock = threading.Lock()
+        self._free = threading.BoundedSemaphore(_AT_ONCE)
         self._short = _ShortClips(self._model, language, beam_size) if language and not word_times else None
         self._options = {
             "language": language,
@@ -74,7 +76,7 @@ class WhisperRecognizer:
         sound = clip.resample(SAMPLE_RATE)
         if len(sound) < _LEAST_SAMPLES or not _holds_speech(sound):
             raise NoSpeech(clip)
-        with self._lock:
+        with self._free:
             spoken, language = self._recognise(sound)
         text = "".join(segment.text for segment in spoken).strip()
         if not text:
@@ -154,6 +156,7 @@ def _load(model: str, device: str, threads: int) -> Any:
             device=device,
             compute_type="int8" if device == "cpu" else "default",
             cpu_threads=threads,
+            num_workers=_AT_ONCE,
             local_files_only=Path(model).is_dir(),
         )
     except Exception as error:  # CTranslate2 and the hub client each have their own kinds

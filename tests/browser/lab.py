@@ -1,4 +1,4 @@
-"""JupyterLab with one notebook, and Chromium with a recorded microphone."""
+"""JupyterLab or Voilà with one notebook, and Chromium with a recorded microphone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import Any
 
 import nbformat
 
-__all__ = ["CHROMIUM", "chromium_page", "lab_with", "open_panel"]
+__all__ = ["CHROMIUM", "chromium_page", "lab_with", "open_panel", "voila_with"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 _FLAGS = [
@@ -29,22 +30,42 @@ _TESTS = Path(__file__).parents[1]
 @contextmanager
 def lab_with(code: str, folder: Path) -> Iterator[str]:
     """The address of a notebook whose one cell is `code`, in a JupyterLab that runs until the block ends."""
+    _write_notebook(code, folder)
+    options = ["--allow-root", "--IdentityProvider.token=test", f"--ServerApp.root_dir={folder}", "--LabApp.news_url=",
+               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--ip=127.0.0.1"]  # fmt: skip
+    with _running("jupyterlab", options, folder, "/api?token=test") as address:
+        yield f"{address}/doc/tree/panel.ipynb?token=test"
+
+
+@contextmanager
+def voila_with(code: str, folder: Path) -> Iterator[str]:
+    """The address of a page in Voilà that shows what `code` displays."""
+    options = [str(_write_notebook(code, folder)), "--Voila.ip=127.0.0.1"]
+    # The page itself would start a kernel already.
+    with _running("voila", options, folder, "/voila/static/") as address:
+        yield address
+
+
+def _write_notebook(code: str, folder: Path) -> Path:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     notebook.metadata.kernelspec = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     nbformat.write(notebook, folder / "panel.ipynb")
+    return folder / "panel.ipynb"
+
+
+@contextmanager
+def _running(program: str, options: list[str], folder: Path, sign_of_life: str) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-               "--IdentityProvider.token=test", f"--ServerApp.root_dir={folder}", "--LabApp.news_url=",
-               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # fmt: skip
+    command = [sys.executable, "-m", program, "--no-browser", f"--port={port}", *options]
     path = os.pathsep.join(map(str, [_TESTS.parent, _TESTS, _TESTS / "browser"]))
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
     try:
-        _wait_for(f"{address}/api?token=test")
-        yield f"{address}/doc/tree/panel.ipynb?token=test"
+        _wait_for(address + sign_of_life)
+        yield address
     finally:
         server.terminate()
         server.wait(10)
@@ -55,9 +76,11 @@ def _wait_for(url: str) -> None:
         try:
             urllib.request.urlopen(url, timeout=1)
             return
+        except urllib.error.HTTPError:
+            return
         except OSError:
             time.sleep(0.1)
-    raise TimeoutError(f"JupyterLab did not answer at {url} within 30 s")
+    raise TimeoutError(f"nothing answered at {url} within 30 s")
 
 
 @contextmanager

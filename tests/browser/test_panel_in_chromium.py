@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
 
-from lab import CHROMIUM, chromium_page, lab_with, open_panel
+from lab import CHROMIUM, chromium_page, lab_with, open_panel, voila_with
 from voices import spoken
 
 from emolib.speech import AudioClip, write_wav
@@ -116,6 +116,17 @@ def test_a_sentence_is_heard_felt_answered_and_interrupted(tmp_path: Path):
         refuse_with_a_sentence(page, panel, tmp_path)
         talk_and_interrupt(page, panel, 30_000)
         lose_the_kernel(page, panel, lab)
+
+
+def test_the_same_panel_is_a_page_of_its_own_in_voila(tmp_path: Path):
+    with (
+        voila_with(INSTANT, tmp_path) as address,
+        chromium_page(microphone(tmp_path, 5), tmp_path / "profile") as page,
+    ):
+        page.goto(address)
+        panel = page.locator(".emolib-panel")
+        panel.wait_for(timeout=60_000)
+        talk_and_interrupt(page, panel, 30_000)
 
 
 @pytest.mark.skipif("EMOLIB_REAL_ENGINES" not in os.environ, reason="the real engines are for `make browser`")

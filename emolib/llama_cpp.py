@@ -32,6 +32,7 @@ import sys
 from cyllama.llama import llama_cpp
 params = llama_cpp.LlamaModelQuantizeParams()
 params.ftype, params.nthread = int(sys.argv[3]), int(sys.argv[4])
+params.allow_requantize = True
 llama_cpp.model_quantize(sys.argv[1], sys.argv[2], params)
 """
 
@@ -58,7 +59,7 @@ def convert_adapter(adapter: Path, base: Path, out: Path) -> None:
 
 
 def quantise(source: Path, out: Path, name: str) -> None:
-    """Quantise the f16 GGUF `source` to `out`; `name` is a key of QUANTISATIONS."""
+    """Quantise the GGUF `source` to `out`; `name` is a key of QUANTISATIONS."""
     if importlib.util.find_spec("cyllama") is None:
         raise MissingDependency("cyllama", extra="gguf")
     number, _ = QUANTISATIONS[name]
