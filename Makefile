@@ -3,6 +3,7 @@
 # make solutions  the solutions notebook, after the notebooks
 # make lint      style                                              make bench      every benchmark, quick form
 # make address SLUG=owner/name   the repository's address in badges and install cells
+# make app       the live panel as a page of its own, at http://127.0.0.1:8866
 # make browser   the live panel on the embedded models, tested in Chromium
 # make env-fish  the environment of Fish-Speech (.venv-fish)       make conformance  its real HTTP layer as a peer
 
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup address demo test unit notebooks browser solutions lint bench system env-fish conformance clean
+.PHONY: setup address demo app test unit notebooks browser solutions lint bench system env-fish conformance clean
 
 setup: $(READY)
 
@@ -26,6 +27,10 @@ $(READY): requirements-local.txt environments/weights.txt pyproject.toml
 
 demo: setup
 	$(BIN)/emolib demo
+
+# On this machine alone: whoever reaches the page reaches its kernel.
+app: setup
+	$(BIN)/voila emolib/widgets/app.ipynb --Voila.ip=127.0.0.1 --port=8866
 
 test: setup system unit notebooks
 
