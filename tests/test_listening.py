@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from voices import SENTENCE, silence, spoken, white_noise
 
-from emolib.errors import DeviceError, InputError, MissingDependency
+from emolib.errors import DeviceError, InputError, MissingDependency, ServiceError
 from emolib.speech import AudioClip, NoSpeech, Transcript, WhisperRecognizer, read_audio, write_wav
 from emolib.speech.ambient import FRAME
 from emolib.speech.endpointing import Endpointer, SpeechEnd, SpeechStart
@@ -265,6 +265,21 @@ def test_a_pass_that_ends_late_does_not_take_the_place_of_a_newer_one():
     time.sleep(0.1)
     assert stream.partial() == ("16000 samples.", 16_000)
     stream.close()
+
+
+def test_a_recogniser_that_hangs_is_named():
+    gate = threading.Event()
+
+    class Hangs(Slate):
+        def transcribe(self, clip: AudioClip) -> Transcript:
+            gate.wait(30)
+            return super().transcribe(clip)
+
+    stream = PartialTranscripts(Hangs(), patience_s=0.2)
+    stream.push(ones(1))
+    with pytest.raises(ServiceError, match=r"no answer for 0\.2 s"):
+        stream.finish(spoken=16_000)
+    gate.set()
 
 
 def test_at_most_two_passes_at_a_time():

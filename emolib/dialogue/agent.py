@@ -26,6 +26,7 @@ from emolib.dialogue.policy import Policy, Voice, choose_manner
 from emolib.dialogue.settings import AgentSettings
 from emolib.dialogue.speakable import speakable
 from emolib.dialogue.stages import Stages
+from emolib.dialogue.threads import in_thread
 from emolib.dialogue.trace import Trace
 from emolib.emotions import EmotionScores
 
@@ -96,7 +97,7 @@ class VoiceAgent:
         history: History | None = None,
         on_reply: Callable[[str, str], None] = lambda written, spoken: None,
         on_turn: Callable[[AgentTurn], None] = lambda turn: None,
-        offload: Callable[..., Awaitable[Any]] = asyncio.to_thread,
+        offload: Callable[..., Awaitable[Any]] = in_thread,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stages = stages

@@ -15,6 +15,7 @@ from emolib.dialogue.policy import Manner, Policy, choose_manner
 from emolib.dialogue.segment import segment, segment_stream
 from emolib.dialogue.speakable import speakable
 from emolib.dialogue.stages import Stages
+from emolib.dialogue.threads import in_thread
 from emolib.dialogue.trace import Trace
 from emolib.dialogue.turn import FALLBACK, Turn
 from emolib.emotions import EmotionScores
@@ -70,9 +71,9 @@ class Conversation:
         """
         trace = Trace()
         with trace.stage("recognise"):
-            transcript = (await asyncio.to_thread(self.stages.recognizer.transcribe, question)).text
+            transcript = (await in_thread(self.stages.recognizer.transcribe, question)).text
         with trace.stage("classify"):
-            emotion = (await asyncio.to_thread(self.stages.classifier.classify, [transcript]))[0]
+            emotion = (await in_thread(self.stages.classifier.classify, [transcript]))[0]
         emotions = [*self.emotions, emotion]
         distress = self.care.distress(transcript, emotions)
         manner = self.policy(emotions) if distress is Distress.NONE else CALM
@@ -165,7 +166,7 @@ class _Reply:
             voice = self._manner.voice
             request = SpeechRequest(text, voice.emotion, intensity=voice.intensity)
             with self._trace.stage("speak"):
-                self.clips.append(await asyncio.to_thread(self._stages.synthesizer.synthesize, request))
+                self.clips.append(await in_thread(self._stages.synthesizer.synthesize, request))
             self._trace.mark("first_sound")
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from emolib.errors import EmolibError
+from emolib.errors import EmolibError, ServiceError
 from emolib.speech.audio import SAMPLE_RATE, AudioClip
 from emolib.speech.transcript import NoSpeech, SpeechRecognizer, Transcript
 
@@ -21,11 +21,15 @@ class PartialTranscripts:
 
     The first pass starts after `first_s`, each further one after another `every_s` seconds. Each covers the
     utterance from its start, so the one that began after the last word is the final transcript: `finish`
-    then has nothing left to do. That one does not wait for a pass that runs: two may run at once.
+    then has nothing left to do. That one does not wait for a pass that runs: two may run at once. `finish` waits
+    for at most `patience_s`.
     """
 
-    def __init__(self, recognizer: SpeechRecognizer, *, first_s: float = 1.0, every_s: float = 3.0) -> None:
+    def __init__(
+        self, recognizer: SpeechRecognizer, *, first_s: float = 1.0, every_s: float = 3.0, patience_s: float = 20.0
+    ) -> None:
         self._recognizer = recognizer
+        self._patience_s = patience_s
         self._next = round(first_s * SAMPLE_RATE)
         self._every = round(every_s * SAMPLE_RATE)
         self._pieces: list[np.ndarray] = []
@@ -59,13 +63,20 @@ class PartialTranscripts:
             return (self._transcript.text if self._transcript else ""), self._covered
 
     def finish(self, spoken: int) -> Transcript:
-        """The transcript of the utterance whose speech ended at sample `spoken`."""
+        """The transcript of the utterance whose speech ended at sample `spoken`.
+
+        NoSpeech where there were no words, ServiceError where the recogniser does not answer.
+        """
         with self._changed:
             if self._covered < spoken:
                 if self._begun < spoken:
                     self._next = min(self._next, self._count)
                     self._start_if_due(_AT_ONCE)
-                self._changed.wait_for(lambda: self._covered >= min(spoken, self._count) or self._closed)
+                answered = self._changed.wait_for(
+                    lambda: self._covered >= min(spoken, self._count) or self._closed, self._patience_s
+                )
+                if not answered:
+                    self._failure = ServiceError(f"the recogniser gave no answer for {self._patience_s:g} s")
             transcript, failure = self._transcript, self._failure
         self.close()
         if failure:
