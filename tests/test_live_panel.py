@@ -99,6 +99,30 @@ def test_a_second_conversation_and_a_lost_microphone_are_told(panel: LivePanel):
     assert eventually(lambda: not panel._thread.is_alive())
 
 
+def test_a_page_that_was_reloaded_takes_the_conversation_over(panel: LivePanel):
+    def say(kind: str, page: float) -> None:
+        panel._on_message(panel.widget, {"kind": kind, "number": 0, "page": page}, [bytes(1024)])
+
+    say("talk", 0.25)
+    say("sound", 0.25)
+    assert eventually(lambda: panel._agent)
+    first = panel._thread
+    say("talk", 0.75)
+    say("sound", 0.75)
+    assert eventually(lambda: panel.widget.status.startswith("Listening"))
+    assert panel._thread is not first
+    assert not first.is_alive()
+
+
+def test_talk_after_stop_waits_for_the_end_of_the_first_conversation(panel: LivePanel):
+    tell(panel, "talk")
+    assert eventually(lambda: panel._agent)
+    tell(panel, "stop")
+    tell(panel, "talk")
+    assert "press Stop first" not in panel.widget.status
+    assert eventually(lambda: panel.widget.status.startswith("Listening"))
+
+
 def test_the_speaker_keeps_less_than_a_tenth_of_a_second_ahead_and_loses_no_sample():
     sent: list[int] = []
     left = [22_050]

@@ -22,7 +22,9 @@ registerProcessor("emolib-speaker", class extends AudioWorkletProcessor {
   constructor() {
     super(); this.queue = []; this.place = 0; this.played = 0; this.power = 0; this.told = 0;
     this.port.onmessage = ({ data }) => {
-      if (data === "flush") { this.queue = []; this.place = 0; } else this.queue.push(data);
+      if (data === "flush") { this.queue = []; this.place = 0; return; }
+      if (!this.queue.length) this.port.postMessage({ began: data.sent });
+      this.queue.push(data.pcm);
     };
   }
   process(_, [[out]]) {
@@ -57,6 +59,7 @@ async function worklet(context, code, name) {
 class Sound {
   constructor(model, onLevel, onSilence) {
     this.model = model; this.onLevel = onLevel; this.onSilence = onSilence; this.number = 0; this.deaf = false;
+    this.page = Math.random();
   }
 
   async open() {
@@ -77,7 +80,7 @@ class Sound {
     node.port.onmessage = ({ data }) => {
       this.onLevel(10 * Math.log10(Math.max(data.power, 1e-10)));
       if (performance.now() - this.answered > PATIENCE_MS) this.onSilence();
-      this.model.send({ kind: "sound", number: this.number++, sent: Date.now() }, undefined, [data.pcm.buffer]);
+      this.model.send({ kind: "sound", number: this.number++, page: this.page, sent: Date.now() }, undefined, [data.pcm.buffer]);
     };
     this.stream.getTracks()[0].onended = () => this.model.send({ kind: "lost" });
   }
@@ -88,18 +91,18 @@ class Sound {
       this.player = await worklet(this.speaker, SPEAKER, "emolib-speaker");
       this.player.connect(this.speaker.destination);
       this.player.port.onmessage = ({ data }) => {
-        window.emolibPlayed = data;
-        this.model.send({ kind: "played", ...data });
+        if (data.began) this.model.send({ kind: "began", delay_ms: Date.now() - data.began });
+        else window.emolibPlayed = data;
       };
     }
     await this.speaker.resume();
   }
 
-  play(buffer) {
+  play(buffer, sent) {
     if (this.deaf) return;
     const view = buffer instanceof DataView ? buffer : new DataView(buffer.buffer || buffer);
     const pcm = new Int16Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
-    this.player?.port.postMessage(pcm, [pcm.buffer]);
+    this.player?.port.postMessage({ pcm, sent }, [pcm.buffer]);
   }
 
   flush() { this.player?.port.postMessage("flush"); }
@@ -158,7 +161,7 @@ function render({ model, el }) {
   const say = (text) => { status.textContent = text; };
 
   const begin = (kind) => async () => {
-    try { await sound.open(); model.send({ kind }); } catch (error) { say(error.message); }
+    try { await sound.open(); model.send({ kind, page: sound.page }); } catch (error) { say(error.message); }
   };
   const button = (name, title, work) => {
     const made = element("button", "", name);
@@ -195,6 +198,7 @@ function render({ model, el }) {
     floor_dbfs: () => { floor.style.left = column(model.get("floor_dbfs"));
       room.lastChild.textContent = `${Math.round(model.get("floor_dbfs"))} dB`; room.lastChild.title = floor.title;
     },
+    delays: () => { latency.title = Object.entries(model.get("delays")).map(([name, ms]) => `${name} ${ms} ms`).join(", "); },
     emotions: () => bars(model, emotions), history: () => history(model, turns),
   };
   Object.entries(show).forEach(([name, work]) => { model.on(`change:${name}`, work); work(); });
@@ -203,7 +207,7 @@ function render({ model, el }) {
     if (status.textContent === NO_KERNEL) say(model.get("status"));
   };
   const message = (content, buffers) => {
-    if (content.kind === "sound") sound.play(buffers[0]);
+    if (content.kind === "sound") sound.play(buffers[0], content.sent);
     else if (content.kind === "flush") sound.interrupted();
     else if (content.kind === "alive") alive();
     else if (content.kind === "close") sound.close();

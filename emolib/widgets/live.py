@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import tempfile
 import threading
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -27,6 +29,12 @@ __all__ = ["LivePanel"]
 _CALIBRATION_S = 2.0
 #: So many blocks of the microphone are answered with a sign of life, one a second.
 _BLOCKS_PER_SIGN = 31
+#: A minute of the microphone.
+_DELAYS_KEPT = 1900
+#: How long Talk waits for a conversation that was stopped to let go of its engines.
+_LEAVING_S = 10
+#: Of a reply that is being written the page is told twenty times a second.
+_LEAST_BETWEEN_S = 0.05
 #: A notebook server closes connections whose messages pass 10 MiB.
 _UPLOAD_LIMIT = 8_000_000
 
@@ -58,6 +66,10 @@ class LivePanel:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._history = History()
+        self._delays = {way: deque[float](maxlen=_DELAYS_KEPT) for way in ("microphone", "loudspeaker")}
+        self._shown_at = 0.0
+        self._page: float | None = None
+        self._leaving = False
         self.widget.on_msg(self._on_message)
 
     def _ipython_display_(self) -> None:
@@ -75,14 +87,35 @@ class LivePanel:
 
     def _on_message(self, _widget: Any, content: dict[str, Any], buffers: list[memoryview]) -> None:
         kind = content.get("kind")
+        if "page" in content:
+            self._meet(content["page"])
         if kind == "sound":
+            self._note_delay("microphone", time.time() * 1000 - content.get("sent", 0))
             if content.get("number", 0) % _BLOCKS_PER_SIGN == 0:
                 self.widget.send({"kind": "alive"})
+                self._show_delays()
             self._hear(bytes(buffers[0]))
         elif kind in self._ACTIONS:
             self._ACTIONS[kind](self)
+        elif kind == "began":
+            self._note_delay("loudspeaker", content["delay_ms"])
         elif kind == "upload":
             self._answer_upload(bytes(buffers[0]))
+
+    def _meet(self, page: float) -> None:
+        """A message of another page than before: that one was reloaded or closed, and its conversation is over."""
+        if page != self._page and self._page is not None:
+            self._stop()
+        self._page = page
+
+    def _note_delay(self, way: str, milliseconds: float) -> None:
+        self._delays[way].append(milliseconds)
+
+    def _show_delays(self) -> None:
+        """The 95th percentiles: from the page's microphone to the kernel, and from the kernel to the first sample."""
+        self.widget.delays = {
+            way: round(float(np.percentile(list(found), 95)), 1) for way, found in self._delays.items() if found
+        }
 
     def _hear(self, pcm: bytes) -> None:
         if self._calibrating is not None:
@@ -118,16 +151,19 @@ class LivePanel:
                 self.widget.status = f"{error}"
 
     def _begin(self, source: Any) -> None:
+        if self._thread is not None and self._leaving:
+            self._thread.join(_LEAVING_S)
         if self._thread is not None and self._thread.is_alive():
             self.widget.status = "A conversation is under way: press Stop first."
             return
         self._source = source
+        self._leaving = False
         self.widget.status = "The models are loaded …"
         self._thread = threading.Thread(target=self._hold, args=(source,), name="live panel", daemon=True)
         self._thread.start()
 
     def _hold(self, source: Any) -> None:
-        sink = BrowserSink(lambda pcm: self.widget.send({"kind": "sound"}, [pcm]), self.widget.sample_rate)
+        sink = BrowserSink(self._send_sound, self.widget.sample_rate)
         self._sink = sink
         try:
             with self._engines() as stages:
@@ -143,6 +179,9 @@ class LivePanel:
         finally:
             self._source = self._sink = self._agent = self._loop = None
             sink.close()
+
+    def _send_sound(self, pcm: bytes) -> None:
+        self.widget.send({"kind": "sound", "sent": time.time() * 1000}, [pcm])
 
     async def _converse(self, stages: Stages, source: Any, sink: BrowserSink) -> None:
         from emolib.speech import Endpointer, OrderedPlayer, best_detector, best_turn_detector
@@ -171,24 +210,32 @@ class LivePanel:
                 elif isinstance(event, Partial):
                     self.widget.partial = f"{event.text} …"
                 elif isinstance(event, Heard):
-                    self.widget.partial = event.transcript.text
-                    self.widget.status = "Thinking …"
+                    with self.widget.hold_sync():
+                        self.widget.partial, self.widget.status = event.transcript.text, "Thinking …"
                 yield event
 
     def _show_reply(self, written: str, spoken: str) -> None:
-        self.widget.reply, self.widget.spoken = written, spoken
-        if spoken:
-            self.widget.status = "Speaking: talk over it or press Interrupt to stop it."
+        # Each message to the page stands in the way of the sound behind it: few of them, and one for all that changed.
+        now = time.monotonic()
+        if spoken == self.widget.spoken and now - self._shown_at < _LEAST_BETWEEN_S:
+            return
+        self._shown_at = now
+        with self.widget.hold_sync():
+            self.widget.reply, self.widget.spoken = written, spoken
+            if spoken:
+                self.widget.status = "Speaking: talk over it or press Interrupt to stop it."
 
     def _show_turn(self, turn: AgentTurn) -> None:
         self.turns.append(turn)
         shown = {name: turn.as_dict()[name] for name in ("transcript", "emotion", "reply", "interrupted")}
-        self.widget.history = [*self.widget.history, shown][-20:]
-        self.widget.spoken = ""
         busy = ", ".join(f"{stage} {ms} ms" for stage, ms in turn.trace.busy_ms().items())
         first = turn.trace.marks_ms().get("first_sound")
-        self.widget.latency = f"First sound after {first} ms; {busy}" if first is not None else busy
-        self.widget.status = f"Listening: speak. ({'; '.join(turn.problems)})" if turn.problems else "Listening: speak."
+        problems = f" ({'; '.join(turn.problems)})" if turn.problems else ""
+        with self.widget.hold_sync():
+            self.widget.history = [*self.widget.history, shown][-20:]
+            self.widget.reply, self.widget.spoken = turn.written, ""
+            self.widget.latency = f"First sound after {first} ms; {busy}" if first is not None else busy
+            self.widget.status = f"Listening: speak.{problems}"
         if isinstance(self._source, Recordings):
             self._source.answered()
 
@@ -206,6 +253,7 @@ class LivePanel:
         self._interrupt()
         if self._source is not None:
             self._source.close()
+            self._leaving = True
 
     def _lost(self) -> None:
         self._stop()
@@ -257,6 +305,7 @@ def _new_view() -> Any:
         reply = traitlets.Unicode().tag(sync=True)
         spoken = traitlets.Unicode().tag(sync=True)
         latency = traitlets.Unicode().tag(sync=True)
+        delays = traitlets.Dict().tag(sync=True)
         emotions = traitlets.Dict(dict.fromkeys(EMOTIONS, 0.0)).tag(sync=True)
         history = traitlets.List().tag(sync=True)
         floor_dbfs = traitlets.Float(-60.0).tag(sync=True)

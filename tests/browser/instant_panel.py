@@ -22,11 +22,9 @@ class Hums:
         return AudioClip((0.3 * np.sin(2 * np.pi * 220 * time_s)).astype(np.float32), 22_050)
 
 
-@contextmanager
-def engines() -> Iterator[Stages]:
-    answer = "That is good news, and I am glad with you. " * 3
-    yield Stages(Heard("I am so happy today."), Felt(scores("joy")), Replies(answer), Hums(), "a test")
+def instant_panel(answer: str = "That is good news, and I am glad with you. " * 3) -> LivePanel:
+    @contextmanager
+    def engines() -> Iterator[Stages]:
+        yield Stages(Heard("I am so happy today."), Felt(scores("joy")), Replies(answer), Hums(), "a test")
 
-
-def instant_panel() -> LivePanel:
     return LivePanel(engines=engines)

@@ -93,6 +93,18 @@ def refuse_with_a_sentence(page: Any, panel: Any, folder: Path) -> None:
     page.evaluate("delete navigator.mediaDevices")
 
 
+def show_it_again(page: Any, panel: Any) -> None:
+    """The cell is run again: a second view, whose microphone takes the conversation over from the first."""
+    from playwright.sync_api import expect
+
+    page.locator(".jp-Cell .cm-content").first.click()
+    page.keyboard.press("Shift+Enter")
+    page.wait_for_timeout(3000)
+    expect(page.locator(".emolib-panel")).to_have_count(1, timeout=10_000)
+    panel.get_by_role("button", name="Talk").click()
+    expect(panel.locator(".emolib-status")).to_contain_text("Listening", timeout=20_000)
+
+
 def lose_the_kernel(page: Any, panel: Any, lab: str) -> None:
     from playwright.sync_api import expect
 
@@ -115,6 +127,7 @@ def test_a_sentence_is_heard_felt_answered_and_interrupted(tmp_path: Path):
         panel = open_panel(page, lab)
         refuse_with_a_sentence(page, panel, tmp_path)
         talk_and_interrupt(page, panel, 30_000)
+        show_it_again(page, panel)
         lose_the_kernel(page, panel, lab)
 
 
