@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,11 @@ def test_an_offline_run_of_weights_and_biases_holds_every_line(tmp_path: Path, m
         tracker.show(log.write(step=step, loss=1.0 / step, grad_norm=0.5, learning_rate=1e-4, examples_per_second=3.0))
     tracker.show(log.write(step=2, eval_loss=0.4, eval_accuracy=0.75))
     tracker.close()
-    history, header = read_offline_run(run.path)
+    # On a busy machine the service of wandb writes for a moment longer.
+    until = time.monotonic() + 20
+    while not (found := read_offline_run(run.path))[1] and time.monotonic() < until:
+        time.sleep(0.2)
+    history, header = found
     assert header == {"project": "feelings", "display_name": "first"}
     assert [float(row["loss"]) for row in history if "loss" in row] == [1.0, 0.5]
     assert [float(row["eval_accuracy"]) for row in history if "eval_accuracy" in row] == [0.75]
