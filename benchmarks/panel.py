@@ -3,10 +3,10 @@
     python -m benchmarks.panel [--quick] [--json FILE]
 
 Headless Chromium hears a recording of sentences, each answered by instant engines, so that only the page, the server
-and the kernel's channel are measured, all on this machine. `microphone_ms_p95` is from the moment at which the page has
-a block of 32 ms until the kernel has it, `loudspeaker_ms_p95` from the moment at which the kernel sends the first block
-of an answer until the page's audio thread plays its first sample, as the panel itself measures them. `page_mb_an_hour`
-is how fast the page's JavaScript memory grows from the third of the sentences on.
+and the kernel's channel are measured, all on this machine, as the panel itself measures them. `microphone_ms_p95` is
+from the moment at which the page has a block of 32 ms until the kernel has it, `loudspeaker_ms_p95` from the moment at
+which the kernel sends a block that the page waits for until its audio thread plays the first sample of it.
+`page_mb_an_hour` is how fast the page's JavaScript memory grows from the third of the sentences on.
 
 Needs Debian's package chromium and the Python package playwright.
 """

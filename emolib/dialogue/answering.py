@@ -69,8 +69,7 @@ class OngoingTurn:
     number: int = 0
     prepared: bool = False
     player: Player | None = None
-    emotion: EmotionScores = field(init=False)
-    judged: bool = False
+    judgement: EmotionScores | None = None
     manner: Manner = NEUTRAL_MANNER
     distress: Distress = Distress.NONE
     written: str = ""
@@ -82,8 +81,10 @@ class OngoingTurn:
     played_out: bool = False
     suspected_at: float | None = None
 
-    def __post_init__(self) -> None:
-        self.emotion = self.estimate or EmotionScores.from_sequence([1 / len(EMOTIONS)] * len(EMOTIONS))
+    @property
+    def emotion(self) -> EmotionScores:
+        """What the classifier said, else the estimate, else nothing in particular."""
+        return self.judgement or self.estimate or EmotionScores.from_sequence([1 / len(EMOTIONS)] * len(EMOTIONS))
 
     @property
     def heard(self) -> str:
@@ -135,12 +136,12 @@ class Answerer:
         try:
             if turn.transcript:
                 await self._feel(turn)
-            fits = draft and draft.tone == turn.manner.tone and turn.distress is not Distress.URGENT
-            if draft and not fits:
+            if draft and (draft.tone != turn.manner.tone or turn.distress is Distress.URGENT):
                 await draft.drop()
+                draft = None
             clauses: asyncio.Queue[str | None] = asyncio.Queue(self.settings.ahead)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._write(turn, clauses, draft if fits else None))
+                group.create_task(self._write(turn, clauses, draft))
                 group.create_task(self._speak(turn, clauses))
         finally:
             if draft:
@@ -167,8 +168,7 @@ class Answerer:
             try:
                 async with asyncio.TaskGroup() as group:
                     hurry = group.create_task(self._hurry(turn))
-                    turn.emotion = (await self.offload(self.stages.classifier.classify, [turn.transcript]))[0]
-                    turn.judged = True
+                    turn.judgement = (await self.offload(self.stages.classifier.classify, [turn.transcript]))[0]
                     hurry.cancel()
             except* TimeoutError:
                 # A thread that is late goes on by itself; its answer does no harm.

@@ -96,7 +96,7 @@ class ClauseSplitter:
     def _cuts_at_space(self, end: int) -> bool:
         """Whether the text ends a sentence, or its first clause, with one space before `end`: no more need be seen."""
         before = self._text[:end]
-        if before[-1] not in " \t" or before[-2:-1].isspace():
+        if not before[-1].isspace() or before[-1] == "\n" or before[-2:-1].isspace():
             return False
         mark = before[:-1].rstrip(_CLOSERS)
         if mark[-1:] in tuple(_STOPS):
@@ -111,16 +111,12 @@ class ClauseSplitter:
         before, after = self._text[:end], self._text[end]
         if after.isspace() or after in _CLOSERS or after in _STOPS + _WIDE_STOPS:
             return False
-        spaced = before[-1].isspace()
         mark = before.rstrip().rstrip(_CLOSERS)
         if not mark:
             return False
         if "\n" in before[len(before.rstrip()) :] or mark[-1] in _WIDE_STOPS:
             return _has_words(before)
-        if spaced and mark[-1] in _STOPS:
-            return _has_words(before) and not _is_abbreviation(mark)
-        is_comma = mark[-1] in _WIDE_COMMAS or (spaced and mark[-1] in _COMMAS)
-        return self._cuts == 0 and is_comma and len(mark) > self._first_clause
+        return self._cuts == 0 and mark[-1] in _WIDE_COMMAS and len(mark) > self._first_clause
 
 
 def segment(text: str) -> list[str]:

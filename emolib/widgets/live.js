@@ -20,14 +20,15 @@ registerProcessor("emolib-microphone", class extends AudioWorkletProcessor {
 const SPEAKER = `
 registerProcessor("emolib-speaker", class extends AudioWorkletProcessor {
   constructor() {
-    super(); this.queue = []; this.place = 0; this.played = 0; this.power = 0; this.told = 0;
+    super(); this.queue = []; this.place = 0; this.played = 0; this.power = 0; this.told = 0; this.began = null;
     this.port.onmessage = ({ data }) => {
       if (data === "flush") { this.queue = []; this.place = 0; return; }
-      if (!this.queue.length) this.port.postMessage({ began: data.sent });
+      if (!this.queue.length) this.began = data.sent;
       this.queue.push(data.pcm);
     };
   }
   process(_, [[out]]) {
+    if (this.queue.length && this.began) { this.port.postMessage({ began: this.began }); this.began = null; }
     for (let i = 0; i < out.length && this.queue.length; i++) {
       const value = this.queue[0][this.place++] / 32768;
       out[i] = value; this.power += value * value; this.played++;

@@ -31,8 +31,6 @@ _CALIBRATION_S = 2.0
 _BLOCKS_PER_SIGN = 31
 #: A minute of the microphone.
 _DELAYS_KEPT = 1900
-#: How long Talk waits for a conversation that was stopped to let go of its engines.
-_LEAVING_S = 10
 #: Of a reply that is being written the page is told twenty times a second.
 _LEAST_BETWEEN_S = 0.05
 #: A notebook server closes connections whose messages pass 10 MiB.
@@ -69,7 +67,6 @@ class LivePanel:
         self._delays = {way: deque[float](maxlen=_DELAYS_KEPT) for way in ("microphone", "loudspeaker")}
         self._shown_at = 0.0
         self._page: float | None = None
-        self._leaving = False
         self.widget.on_msg(self._on_message)
 
     def _ipython_display_(self) -> None:
@@ -87,23 +84,23 @@ class LivePanel:
 
     def _on_message(self, _widget: Any, content: dict[str, Any], buffers: list[memoryview]) -> None:
         kind = content.get("kind")
-        if "page" in content:
-            self._meet(content["page"])
         if kind == "sound":
             self._note_delay("microphone", time.time() * 1000 - content.get("sent", 0))
             if content.get("number", 0) % _BLOCKS_PER_SIGN == 0:
                 self.widget.send({"kind": "alive"})
                 self._show_delays()
-            self._hear(bytes(buffers[0]))
+            if content.get("page") == self._page:
+                self._hear(bytes(buffers[0]))
         elif kind in self._ACTIONS:
+            self._meet(content.get("page", self._page))
             self._ACTIONS[kind](self)
         elif kind == "began":
             self._note_delay("loudspeaker", content["delay_ms"])
         elif kind == "upload":
             self._answer_upload(bytes(buffers[0]))
 
-    def _meet(self, page: float) -> None:
-        """A message of another page than before: that one was reloaded or closed, and its conversation is over."""
+    def _meet(self, page: float | None) -> None:
+        """A button was pressed in `page`, which has the microphone from now on: the one before was reloaded or left."""
         if page != self._page and self._page is not None:
             self._stop()
         self._page = page
@@ -151,18 +148,19 @@ class LivePanel:
                 self.widget.status = f"{error}"
 
     def _begin(self, source: Any) -> None:
-        if self._thread is not None and self._leaving:
-            self._thread.join(_LEAVING_S)
-        if self._thread is not None and self._thread.is_alive():
+        if self._source is not None:
             self.widget.status = "A conversation is under way: press Stop first."
             return
         self._source = source
-        self._leaving = False
         self.widget.status = "The models are loaded …"
-        self._thread = threading.Thread(target=self._hold, args=(source,), name="live panel", daemon=True)
+        self._thread = threading.Thread(target=self._hold, args=(source, self._thread), name="live panel", daemon=True)
         self._thread.start()
 
-    def _hold(self, source: Any) -> None:
+    def _hold(self, source: Any, before: threading.Thread | None) -> None:
+        if before:
+            # One that was stopped may still be loading its models, or letting go of them.
+            before.join()
+            self.widget.status = "The models are loaded …"
         sink = BrowserSink(self._send_sound, self.widget.sample_rate)
         self._sink = sink
         try:
@@ -177,7 +175,9 @@ class LivePanel:
             self.widget.status = f"Unexpected: {error!r}. Press Talk to begin again."
             raise
         finally:
-            self._source = self._sink = self._agent = self._loop = None
+            self._sink = self._agent = self._loop = None
+            if self._source is source:
+                self._source = None
             sink.close()
 
     def _send_sound(self, pcm: bytes) -> None:
@@ -251,9 +251,9 @@ class LivePanel:
     def _stop(self) -> None:
         self._calibrating = None
         self._interrupt()
-        if self._source is not None:
-            self._source.close()
-            self._leaving = True
+        source, self._source = self._source, None
+        if source is not None:
+            source.close()
 
     def _lost(self) -> None:
         self._stop()
