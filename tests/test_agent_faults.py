@@ -187,12 +187,12 @@ def test_a_source_that_ends_in_the_middle_of_a_word_is_answered():
 
 
 @pytest.mark.timeout(90)
-def test_a_turn_of_a_minute_is_cut_and_nothing_of_it_is_lost():
+def test_a_turn_of_a_minute_is_one_turn_and_nothing_of_it_is_lost():
     words = spoken(SENTENCE).samples
     minute = np.concatenate([silence(1), np.tile(words, 60 * RATE // len(words) + 1)[: 60 * RATE], silence(3)])
-    turns = converse(Room(minute), Engine(), Writer())
-    assert " ".join(turn.transcript for turn in turns).count("I passed") >= 2
-    assert turns[-1].reply == ANSWER
+    (turn,) = converse(Room(minute), Engine(), Writer())
+    assert turn.transcript.count("I passed") >= 2
+    assert turn.reply == ANSWER
 
 
 @pytest.mark.timeout(120)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import re
 import threading
+import unicodedata
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 __all__ = ["MixedPhonemizer"]
 
-_HAN = re.compile(r"([\u3400-\u9fff][\u3400-\u9fff，、；：。！？]*)")
-#: Mandarin sounds that an English voice was not trained on, by the nearest that it was; tones are dropped.
-_NEAREST = str.maketrans({"χ": "h", "ɕ": "ʃ", "ʂ": "ʃ", "ʐ": "ɹ", "y": "i", "ɤ": "ʌ", **dict.fromkeys("12345.")})
+#: Scripts that espeak-ng's English spells letter by letter, by the first word of a letter's Unicode name, and the
+#: language of espeak-ng that reads them.
+_LANGUAGES = {
+    "CJK": "cmn", "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "CYRILLIC": "ru", "GREEK": "el", "HEBREW": "he",
+    "ARABIC": "ar", "THAI": "th", "DEVANAGARI": "hi", "BENGALI": "bn", "TAMIL": "ta", "GEORGIAN": "ka",
+    "ARMENIAN": "hy", "ETHIOPIC": "am",
+}  # fmt: skip
+#: Sounds that an English voice was not trained on, by the nearest that it was; tones are dropped.
+_NEAREST = str.maketrans({"χ": "h", "ɕ": "ʃ", "ʂ": "ʃ", "ʐ": "ɹ", "y": "i", "ɤ": "ʌ", **dict.fromkeys("0123456789.")})
 
 
 class MixedPhonemizer:
-    """Phonemes of a sentence, in one list or more; Chinese in it is spoken as Chinese, with the accent of the voice.
+    """Phonemes of a sentence, in one list or more; what is in another script is spoken with the accent of the voice.
 
-    Without it espeak-ng's English reads each character as "Chinese letter".
+    Without it espeak-ng's English spells each letter: "Chinese letter, Chinese letter".
     """
 
     def __init__(self, voice: Any) -> None:
@@ -31,19 +38,31 @@ class MixedPhonemizer:
 
     def __call__(self, text: str) -> list[list[str]]:
         with self._lock:
-            if not _HAN.search(text):
+            parts = _by_language(text)
+            if all(language is None for language, _ in parts):
                 return self._own(text)
-            return [self._mixed(text)]
+            return [self._mixed(parts)]
 
-    def _mixed(self, text: str) -> list[str]:
+    def _mixed(self, parts: list[tuple[str | None, str]]) -> list[str]:
         phonemes: list[str] = []
-        for part in _HAN.split(text):
-            if not part.strip():
-                continue
-            found = self._mandarin(part) if _HAN.match(part) else self._own(part)
-            phonemes += [" ", *(phoneme for clause in found for phoneme in clause)]
+        for language, part in parts:
+            if part.strip():
+                found = self._foreign(language, part) if language else self._own(part)
+                phonemes += [" ", *(phoneme for clause in found for phoneme in clause)]
         return phonemes[1:]
 
-    def _mandarin(self, text: str) -> list[list[str]]:
-        clauses = self._espeak.phonemize("cmn", text)
+    def _foreign(self, language: str, text: str) -> list[list[str]]:
+        clauses = self._espeak.phonemize(language, text)
         return [[near for near in "".join(clause).translate(_NEAREST) if near in self._known] for clause in clauses]
+
+
+def _by_language(text: str) -> list[tuple[str | None, str]]:
+    """The parts of `text` by language, None for the voice's own; marks and spaces go with the letter before."""
+    languages: list[str | None] = []
+    for character in text:
+        if character.isalpha() or not languages:
+            languages.append(_LANGUAGES.get(unicodedata.name(character, "").partition(" ")[0]))
+        else:
+            languages.append(languages[-1])
+    runs = groupby(zip(languages, text, strict=True), key=lambda pair: pair[0])
+    return [(language, "".join(character for _, character in run)) for language, run in runs]
