@@ -47,6 +47,11 @@ class PacedClip:
                 return
             yield self.samples[start : start + FRAME]
 
+    @property
+    def true_end_at(self) -> float:
+        """`true_end_s` by `time.monotonic()`."""
+        return self.started + self.true_end_s
+
     def close(self) -> None:
         self.over = True
 

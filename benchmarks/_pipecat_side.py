@@ -143,7 +143,7 @@ class Side:
 
 
 def _side(url: str, model: str) -> Side:
-    opening = [message.as_dict() for message in short_prompt([], None, NEUTRAL)]
+    system, *opening = [message.as_dict() for message in short_prompt([], None, NEUTRAL)]
     context = LLMContext([*opening])
     microphone = Microphone(TransportParams(audio_in_enabled=True))
     loudspeaker = Loudspeaker(TransportParams(audio_out_enabled=True))
@@ -157,7 +157,9 @@ def _side(url: str, model: str) -> Side:
     replies = OpenAILLMService(
         api_key="local",
         base_url=f"{url}/v1",
-        settings=OpenAILLMService.Settings(model=model, temperature=0.2, seed=0, max_tokens=120, extra=_SAMPLING),
+        settings=OpenAILLMService.Settings(
+            model=model, system_instruction=system["content"], temperature=0.2, seed=0, max_tokens=120, extra=_SAMPLING
+        ),
     )
     voice = PiperTTSService(
         download_dir=piper_voice().parent, settings=PiperTTSService.Settings(voice=piper_voice().stem)
@@ -170,7 +172,9 @@ def _side(url: str, model: str) -> Side:
 
 async def _main(url: str, model: str) -> None:
     side = _side(url, model)
-    running = asyncio.create_task(WorkerRunner(handle_sigint=False).run(side.worker))
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(side.worker)
+    running = asyncio.create_task(runner.run())
     while line := await asyncio.to_thread(sys.stdin.readline):
         print(json.dumps(await side.answer(line.strip())), flush=True)
     await side.worker.cancel()

@@ -13,7 +13,7 @@ the prompt in llama.cpp's cache.
 `own_overhead_ms_p50` is a turn of five clauses on engines that answer at once, from what was heard to the first clause
 at the player; `latency_growth` and `memory_growth_mb` compare the last of 200 such turns in a row with the first.
 `barge_in_ms` is the time from the first sound of somebody who speaks over an answer to its silence. The full form draws
-figures/latency_waterfall.png from the turn with the median delay.
+figures/latency_waterfall.png from one more turn, heard to its end, on the clip with the median delay.
 The clips are found in the folder `speech` under EMOLIB_DATA (default ../shared/data).
 """
 
@@ -76,14 +76,11 @@ def _measure(report: Report, clips: Sequence[Path], quick: bool) -> None:
     report.figures |= asyncio.run(_overheads())
     report.figures["barge_in_ms_p50"], report.figures["barge_in_ms_max"] = asyncio.run(_barge_ins(chosen))
     with open_stages() as stages, _pipecat(stages.reply_model.url) as pipecat:
-        turns = asyncio.run(_turns(stages, chosen, pipecat))
+        turns, shown = asyncio.run(_turns(stages, chosen, pipecat))
     report.rows = [turn.row() for turn in turns]
     report.figures |= _figures(turns)
     if not quick:
-        median = min(
-            turns, key=lambda turn: abs(turn.first_sound_s - statistics.median(t.first_sound_s for t in turns))
-        )
-        latency_waterfall(median.turn.as_dict()).save(Path(__file__).parent.parent / "figures")
+        latency_waterfall(shown.as_dict()).save(Path(__file__).parent.parent / "figures")
 
 
 def _figures(turns: Sequence[_Measured]) -> dict[str, float]:
@@ -119,6 +116,7 @@ class _Measured:
     endpoint_s: float
     first_sound_s: float
     sequential_s: float
+    characters: int
     pipecat: dict[str, Any] | None
 
     def row(self) -> dict[str, Any]:
@@ -127,7 +125,7 @@ class _Measured:
             "endpoint_ms": round(1000 * self.endpoint_s),
             "ours_ms": round(1000 * self.first_sound_s),
             "sequential_ms": round(1000 * self.sequential_s),
-            "characters": len(self.turn.written),
+            "characters": self.characters,
             "prepared": self.turn.prepared,
             "first_token_ms": self.turn.trace.marks_ms().get("first_token"),
             **{f"{stage}_ms": busy for stage, busy in self.turn.trace.busy_ms().items() if stage in _STAGES},
@@ -185,41 +183,42 @@ def _pipecat(url: str) -> Iterator[_Pipecat | None]:
             process.wait()
 
 
-async def _turns(stages: Stages, paths: Sequence[Path], pipecat: _Pipecat | None) -> list[_Measured]:
-    found = []
+async def _turns(stages: Stages, paths: Sequence[Path], pipecat: _Pipecat | None) -> tuple[list[_Measured], AgentTurn]:
+    """All clips on all sides, and a turn on the clip with the median delay."""
     try:
         # What is loaded at the first use.
         await _ours(stages, _clip(paths[0]))
         if pipecat:
             await asyncio.to_thread(pipecat.answer, paths[0])
-        for number, path in enumerate(paths):
-            clip = _clip(path)
-            sides = {
-                "ours": lambda clip=clip: _ours(stages, clip),
-                "sequential": lambda clip=clip: _sequential(stages, clip),
-            }
-            if pipecat:
-                sides["pipecat"] = lambda path=path: asyncio.to_thread(pipecat.answer, path)
-            names = [*sides]
-            first = number % len(names)
-            results = {name: await sides[name]() for name in names[first:] + names[:first]}
-            turn, endpoint, first_sound = results["ours"]
-            found.append(
-                _Measured(
-                    path.stem, turn, endpoint, first_sound, endpoint + results["sequential"], results.get("pipecat")
-                )
-            )
+        found = [await _sides(stages, path, pipecat, first) for first, path in enumerate(paths)]
+        median = sorted(range(len(found)), key=lambda number: found[number].first_sound_s)[len(found) // 2]
+        return found, (await _ours(stages, _clip(paths[median]), to_the_end=True))[0]
     finally:
         await stages.reply_model.aclose()
-    return found
+
+
+async def _sides(stages: Stages, path: Path, pipecat: _Pipecat | None, first: int) -> _Measured:
+    """A clip on each side, beginning with the one whose turn it is."""
+    clip = _clip(path)
+    sides = [("ours", lambda: _ours(stages, clip)), ("sequential", lambda: _sequential(stages, clip))]
+    if pipecat:
+        sides.append(("pipecat", lambda: asyncio.to_thread(pipecat.answer, path)))
+    first %= len(sides)
+    found: dict[str, Any] = {name: await run_side() for name, run_side in sides[first:] + sides[:first]}
+    turn, endpoint, first_sound = found["ours"]
+    sequential, characters = found["sequential"]
+    return _Measured(path.stem, turn, endpoint, first_sound, endpoint + sequential, characters, found.get("pipecat"))
 
 
 def _clip(path: Path) -> AudioClip:
     return read_audio(path).resample(RATE)
 
 
-async def _ours(stages: Stages, clip: AudioClip) -> tuple[AgentTurn, float, float]:
-    """The last turn, and when its end was known and its answer audible, in seconds since the true end."""
+async def _ours(stages: Stages, clip: AudioClip, *, to_the_end: bool = False) -> tuple[AgentTurn, float, float]:
+    """The last turn, and when its end was known and its answer audible, in seconds since the true end.
+
+    What follows the first sound of the answer is heard only where it is asked for.
+    """
     source = PacedClip(clip)
     begun: list[float] = []
     known: list[float] = []
@@ -236,20 +235,29 @@ async def _ours(stages: Stages, clip: AudioClip) -> tuple[AgentTurn, float, floa
                     known.append(time.monotonic())
                 yield event
 
+        async def hang_up() -> None:
+            while not begun or not ear.audible_at or ear.audible_at[-1] < max(begun[-1], source.true_end_at):
+                await asyncio.sleep(0.02)
+            source.close()
+            await agent.interrupt()
+
         agent = VoiceAgent(stages, new_player, on_turn=lambda turn: source.close())
+        ending = asyncio.create_task(asyncio.Event().wait() if to_the_end else hang_up())
         turns = await agent.converse(events())
-    end = source.started + source.true_end_s
+        ending.cancel()
+    end = source.true_end_at
     return turns[-1], known[-1] - end, next(moment for moment in ear.audible_at if moment > begun[-1]) - end
 
 
-async def _sequential(stages: Stages, clip: AudioClip) -> float:
+async def _sequential(stages: Stages, clip: AudioClip) -> tuple[float, int]:
+    """Seconds from the end of the utterance to the answer, and the characters of it."""
     started = time.monotonic()
     text = stages.recognizer.transcribe(clip).text
     emotion = stages.classifier.classify([text])[0]
     reply = "".join([piece async for piece in stages.reply_model.stream([Message("user", text)], emotion)])
     voice = choose_manner([emotion]).voice
     stages.synthesizer.synthesize(SpeechRequest(reply, voice.emotion, intensity=voice.intensity))
-    return time.monotonic() - started
+    return time.monotonic() - started, len(reply)
 
 
 async def _overheads() -> dict[str, float]:

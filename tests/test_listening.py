@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from voices import SENTENCE, silence, spoken, white_noise
 
 from emolib.errors import DeviceError, InputError, MissingDependency, ServiceError
-from emolib.speech import AudioClip, NoSpeech, Transcript, WhisperRecognizer, read_audio, write_wav
+from emolib.speech import AudioClip, NoSpeech, Transcript, WhisperRecognizer, Word, read_audio, write_wav
 from emolib.speech.ambient import FRAME, frames
 from emolib.speech.endpointing import Endpointer, EndpointSettings, SpeechEnd, SpeechStart
 from emolib.speech.listening import FalseAlarm, Heard, Partial, SpeechLikely, listen, utterances
@@ -269,6 +269,75 @@ def test_words_after_the_last_pass_are_recognised_at_the_end():
     wait_for(lambda: stream.partial()[1] > 0)
     stream.push(ones(1))
     assert stream.finish(spoken=32_000).text == "32000 samples."
+
+
+class Parrot(Slate):
+    """Hears a word for each loudness: "1" at 0.1, "2" at 0.2."""
+
+    def transcribe(self, clip: AudioClip) -> Transcript:
+        super().transcribe(clip)
+        loud = {round(10 * float(level)) for level in np.unique(clip.samples)}
+        words = tuple(Word(str(level), 0.0, clip.seconds) for level in sorted(loud - {0}))
+        return Transcript(" ".join(word.text for word in words), confidence=1 / len(self.calls), words=words)
+
+
+def test_what_was_understood_before_a_long_pause_is_not_recognised_again():
+    parrot = Parrot()
+    stream = PartialTranscripts(parrot, first_s=60)
+    stream.push(0.1 * ones(2))
+    stream.push(silence(0.06))
+    stream.hurry()
+    wait_for(lambda: stream.partial() == ("1", 32_960))
+    stream.push(silence(0.5))
+    stream.settle(spoken=32_000)
+    stream.push(0.2 * ones(1))
+    transcript = stream.finish(spoken=56_000)
+    assert transcript.text == "1 2"
+    assert parrot.calls == [32_960, 24_000]
+    assert [(word.text, word.start) for word in transcript.words] == [("1", 0.0), ("2", 2.06)]
+    assert transcript.confidence == 0.5
+
+
+def test_what_was_not_understood_before_a_long_pause_is_recognised_with_the_rest():
+    parrot = Parrot()
+    stream = PartialTranscripts(parrot, first_s=60)
+    stream.push(0.1 * ones(0.5))
+    stream.push(silence(0.5))
+    stream.settle(spoken=8_000)
+    stream.push(0.2 * ones(1))
+    assert stream.finish(spoken=32_000).text == "1 2"
+    assert parrot.calls == [32_000]
+
+
+def test_silence_after_what_is_settled_takes_nothing_from_it():
+    stream = PartialTranscripts(Parrot())
+    stream.push(0.1 * ones(1))
+    stream.hurry()
+    wait_for(lambda: stream.partial() == ("1", 16_000))
+    stream.settle(spoken=16_000)
+    stream.push(silence(1))
+    assert stream.finish(spoken=24_000).text == "1"
+
+
+def test_only_a_long_pause_settles_what_was_said():
+    class Watched(PartialTranscripts):
+        def settle(self, spoken: int) -> None:
+            settled.append(spoken)
+            super().settle(spoken)
+
+    class Recogniser(Instant):
+        def stream(self) -> PartialTranscripts:
+            return Watched(self)
+
+    settled: list[int] = []
+    word = spoken("Good.").samples
+    parts = [silence(1), spoken().samples, silence(0.15), word, silence(0.45), word, silence(2)]
+    list(
+        listen(
+            Frames(*parts), Endpointer(best_detector(), EndpointSettings(hang_over_s=0.9, complete_s=0.9)), Recogniser()
+        )
+    )
+    assert len(settled) == 1
 
 
 def test_partials_come_while_speech_goes_on():

@@ -19,6 +19,8 @@ __all__ = ["FalseAlarm", "Heard", "Partial", "SpeechLikely", "Unheard", "listen"
 
 #: A pause this long may be the end: what was said is recognised now.
 _PAUSE_S = 0.06
+#: After a pause this long, what was said before it is not recognised again.
+_LONG_PAUSE_S = 0.3
 #: So much of what sounds like speech makes it likely; whether it is an utterance is known later.
 _LIKELY_S = 0.09
 
@@ -112,6 +114,8 @@ class _Session:
         self._hurried = False
         self._seen = 0
         self._likely = False
+        self._silence_s = 0.0
+        self._last_speech = 0
 
     def push(self, frame: np.ndarray) -> Iterator[Event]:
         event = self._endpointer.push(frame)
@@ -154,11 +158,16 @@ class _Session:
         self._first = self._endpointer.position - len(clip)
         self._seen = 0
         self._hurried = False
+        self._silence_s = 0.0
         self._stream = self._recognizer.stream()
         self._stream.push(clip.samples)
 
     def _follow(self) -> Iterator[Partial]:
-        in_pause = self._endpointer.silence_s >= _PAUSE_S
+        silence_s = self._endpointer.silence_s
+        if self._silence_s >= _LONG_PAUSE_S and not silence_s:
+            self._stream.settle(self._last_speech - self._first)
+        self._silence_s, self._last_speech = silence_s, self._endpointer.last_speech
+        in_pause = silence_s >= _PAUSE_S
         if in_pause and not self._hurried:
             self._stream.hurry()
         self._hurried = in_pause
