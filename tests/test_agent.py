@@ -428,8 +428,9 @@ def test_who_never_stops_is_answered_after_two_minutes():
     script: list[Any] = []
     for number in range(4):
         script += [START, 30.0, cut(f"Part {number}.")]
-    (turn,) = world.converse(*script)
+    (turn,) = world.converse(*script, 30.0)
     assert turn.transcript == "Part 0. Part 1. Part 2. Part 3."
+    assert world.asked_at[0] == pytest.approx(120, abs=0.1)
 
 
 def test_an_hour_of_noise_is_not_answered_and_the_next_turn_works():
