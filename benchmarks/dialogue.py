@@ -13,7 +13,7 @@ the prompt in llama.cpp's cache.
 `own_overhead_ms_p50` is a turn of five clauses on engines that answer at once, from what was heard to the first clause
 at the player; `latency_growth` and `memory_growth_mb` compare the last of 200 such turns in a row with the first.
 `barge_in_ms` is the time from the first sound of somebody who speaks over an answer to its silence. The full form draws
-figures/latency_waterfall.png from one more turn, heard to its end, on the clip with the median delay.
+figures/latency_waterfall.png from the turn with the median delay, which is hung up on at its first sound.
 The clips are found in the folder `speech` under EMOLIB_DATA (default ../shared/data).
 """
 
@@ -76,11 +76,12 @@ def _measure(report: Report, clips: Sequence[Path], quick: bool) -> None:
     report.figures |= asyncio.run(_overheads())
     report.figures["barge_in_ms_p50"], report.figures["barge_in_ms_max"] = asyncio.run(_barge_ins(chosen))
     with open_stages() as stages, _pipecat(stages.reply_model.url) as pipecat:
-        turns, shown = asyncio.run(_turns(stages, chosen, pipecat))
+        turns = asyncio.run(_turns(stages, chosen, pipecat))
     report.rows = [turn.row() for turn in turns]
     report.figures |= _figures(turns)
     if not quick:
-        latency_waterfall(shown.as_dict()).save(Path(__file__).parent.parent / "figures")
+        median = sorted(turns, key=lambda turn: turn.first_sound_s)[len(turns) // 2]
+        latency_waterfall(median.turn.as_dict()).save(Path(__file__).parent.parent / "figures")
 
 
 def _figures(turns: Sequence[_Measured]) -> dict[str, float]:
@@ -183,16 +184,14 @@ def _pipecat(url: str) -> Iterator[_Pipecat | None]:
             process.wait()
 
 
-async def _turns(stages: Stages, paths: Sequence[Path], pipecat: _Pipecat | None) -> tuple[list[_Measured], AgentTurn]:
-    """All clips on all sides, and a turn on the clip with the median delay."""
+async def _turns(stages: Stages, paths: Sequence[Path], pipecat: _Pipecat | None) -> list[_Measured]:
+    """All clips on all sides."""
     try:
         # What is loaded at the first use.
         await _ours(stages, _clip(paths[0]))
         if pipecat:
             await asyncio.to_thread(pipecat.answer, paths[0])
-        found = [await _sides(stages, path, pipecat, first) for first, path in enumerate(paths)]
-        median = sorted(range(len(found)), key=lambda number: found[number].first_sound_s)[len(found) // 2]
-        return found, (await _ours(stages, _clip(paths[median]), to_the_end=True))[0]
+        return [await _sides(stages, path, pipecat, first) for first, path in enumerate(paths)]
     finally:
         await stages.reply_model.aclose()
 
@@ -214,11 +213,8 @@ def _clip(path: Path) -> AudioClip:
     return read_audio(path).resample(RATE)
 
 
-async def _ours(stages: Stages, clip: AudioClip, *, to_the_end: bool = False) -> tuple[AgentTurn, float, float]:
-    """The last turn, and when its end was known and its answer audible, in seconds since the true end.
-
-    What follows the first sound of the answer is heard only where it is asked for.
-    """
+async def _ours(stages: Stages, clip: AudioClip) -> tuple[AgentTurn, float, float]:
+    """The last turn, and when its end was known and its answer audible, in seconds since the true end."""
     source = PacedClip(clip)
     begun: list[float] = []
     known: list[float] = []
@@ -242,7 +238,7 @@ async def _ours(stages: Stages, clip: AudioClip, *, to_the_end: bool = False) ->
             await agent.interrupt()
 
         agent = VoiceAgent(stages, new_player, on_turn=lambda turn: source.close())
-        ending = asyncio.create_task(asyncio.Event().wait() if to_the_end else hang_up())
+        ending = asyncio.create_task(hang_up())
         turns = await agent.converse(events())
         ending.cancel()
     end = source.true_end_at
