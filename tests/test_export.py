@@ -273,6 +273,9 @@ def test_safetensors_folder_answers_in_transformers_as_the_run_does(run, tmp_pat
         with torch.inference_mode():
             found.append(model.float()(ids).logits[0, -1, first].numpy())
     np.testing.assert_allclose(np.log(softmax(np.array(found))), expected[plain], atol=0.03)
+    loaded = EmotionClassifier.load(folder)
+    np.testing.assert_allclose(log_probabilities(loaded), expected, atol=0.03)
+    assert loaded.abstain_below == EmotionClassifier.load(run).abstain_below
 
 
 def test_safetensors_take_no_quantisation_and_see_a_full_disk_first(run, tmp_path, monkeypatch, capsys):
