@@ -214,7 +214,9 @@ def _check_space(loaded: EmotionModel, out: Path, names: Sequence[str], form: st
     weights = sum(parameter.numel() for parameter in loaded.model.parameters())
     merged = 4 * weights if form == "merged" else 0
     kept = sum(QUANTISATIONS[name][1] / 8 * weights for name in names if name != "f16")
-    needed = int(1.05 * (merged + 2 * weights + kept))
+    # with_tensors_of writes the file anew beside the old one
+    anew = QUANTISATIONS["q8_0"][1] / 8 * weights if "q8_0" in names else 0
+    needed = int(1.05 * (merged + 2 * weights + kept + anew))
     free = shutil.disk_usage(out).free
     if free < needed:
         raise StorageError(
