@@ -313,22 +313,34 @@ def _classify_file(options: argparse.Namespace, classifier: Any) -> int:
 
 
 def _add_export(commands: Any) -> None:
-    parser = _command(commands, "export", _export, "Write a run as GGUF files for llama.cpp.")
+    parser = _command(commands, "export", _export, "Write a run as GGUF files for llama.cpp, or as safetensors.")
     parser.add_argument("run", type=Path, help="a run folder, or a ready-made adapter")
-    parser.add_argument("--quant", nargs="+", default=["q8_0"], help="f16, q8_0, q4_k_m … (default q8_0)")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the GGUF files and manifest.json")
+    parser.add_argument("--quant", nargs="+", help="f16, q8_0, q4_k_m … (default q8_0)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for what is made")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--merged", dest="form", action="store_const", const="merged", help="one file (the default)")
     form.add_argument("--adapter", dest="form", action="store_const", const="adapter", help="base and LoRA apart")
+    form.add_argument(
+        "--safetensors",
+        dest="form",
+        action="store_const",
+        const="safetensors",
+        help="merged, for vLLM",
+    )
     parser.set_defaults(form="merged")
     parser.add_argument("--verify", type=int, metavar="N", default=0, help="compare with torch on N texts")
     parser.add_argument("--data", help="corpus whose texts --verify takes (default: the sample corpus)")
 
 
 def _export(options: argparse.Namespace) -> int:
-    from emolib.export import export_gguf, verify_export
+    from emolib.export import export_gguf, export_safetensors, verify_export
 
-    manifest = export_gguf(options.run, options.out, options.quant, form=options.form)
+    if options.form == "safetensors":
+        if options.quant or options.verify:
+            raise UsageError("--quant and --verify are for GGUF files; leave them out, or leave out --safetensors")
+        print(export_safetensors(options.run, options.out))
+        return 0
+    manifest = export_gguf(options.run, options.out, options.quant or ["q8_0"], form=options.form)
     if options.verify:
         manifest = verify_export(options.run, options.out, options.data, texts=options.verify)
     print(manifest.table())

@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("0*.ipynb"))
 EVERY = sorted((ROOT / "notebooks").glob("*.ipynb"))
+API_KEY = re.compile(r"\bsk-[\w-]{16}")
 MACHINE_PATH = re.compile(r"/(?:home|root|tmp|work|Users|content)/\w")
 
 
@@ -79,6 +80,7 @@ def test_the_outputs_of_a_real_run_are_there_and_small(path: Path):
     text = path.read_text(encoding="utf-8")
     assert len(text) < 1_000_000
     assert not MACHINE_PATH.search(text), MACHINE_PATH.search(text)
+    assert not API_KEY.search(text)
     done = [cell for cell in cells(path, "code") if cell["execution_count"]]
     assert len(done) == len(cells(path, "code"))
     assert any(cell["outputs"] for cell in done)
