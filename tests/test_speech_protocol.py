@@ -77,6 +77,7 @@ def test_other_formats_are_made(url: str, form: str, start: tuple[bytes, ...]) -
         ({"text": ""}, 422),
         ({"text": " \n\t"}, 422),
         ({"text": "word " * 2_000}, 422),
+        ({"text": "你好，word 😀" * 1_000}, 422),
         ({"text": 7}, 422),
         ({"top_p": 3}, 422),
         ({"format": "aiff"}, 422),
@@ -120,6 +121,7 @@ def test_a_malformed_body_is_turned_away(url: str, body: bytes, kind: str, statu
         ("one \U0001f600 two\x07", "one two"),
         ("**one** `two`", "one two"),
         ("你好 one", "你好 one"),
+        ("你好\x00😀 one，世界", "你好 one，世界"),
         ("(angry) one [sad, slow] two", "one two"),
         ("one (see page two)", "one (see page two)"),
     ],
@@ -221,6 +223,8 @@ def test_metrics_count_answers_and_sound(url: str) -> None:
     assert float(values['emolib_tts_answers_total{status="200"}']) >= 1
     assert float(values["emolib_tts_audio_seconds_total"]) > 0
     assert float(values["emolib_tts_waiting"]) == 0
+    assert 0 < float(values["emolib_tts_real_time_factor"]) < 1
+    assert requests.get(f"{url}/v1/health", timeout=10).json()["real_time_factor"] > 0
 
 
 class TestKey:
