@@ -21,9 +21,10 @@ from speech_server import ToneEngine, fail_at, speech_server, tone, wait_at
 from emolib.errors import InputError, ServiceError, UsageError
 from emolib.speech import AudioClip
 from emolib.tts import SpeechRequest, SpeechSynthesizer
-from emolib.tts.markers import S2
-from emolib.tts.transport import Deadline
+from emolib.tts.engines.fish import FishEngine
+from emolib.tts.markers import S1, S2
 from emolib.tts.sound import PcmStream, encode, to_pcm16, wav_header
+from emolib.tts.transport import Deadline
 from emolib.tts.voiceprints import VoiceLibrary
 
 Handler = http.server.BaseHTTPRequestHandler
@@ -224,6 +225,25 @@ def test_a_server_that_takes_the_request_and_says_nothing_is_given_up() -> None:
         with pytest.raises(ServiceError, match="timed out"):
             tts.synthesize(HELLO)
         silent.set()
+
+
+@pytest.mark.parametrize("broken", [half_a_wav, lying_header])
+def test_half_a_wav_of_the_server_behind_our_service_is_an_error_and_no_half_sentence(
+    broken: Callable[[Handler], None], tmp_path: Path
+) -> None:
+    calls = itertools.count()
+
+    def answer(handler: Handler) -> None:
+        broken(handler) if next(calls) == 0 else send(handler, WAV)
+
+    with (
+        scripted(answer) as (behind, _),
+        speech_server(FishEngine(behind, S1), tmp_path) as url,
+        SpeechSynthesizer(url, retries=0) as tts,
+    ):
+        with pytest.raises(ServiceError, match="engine fish failed.*(broke off|half a WAV)"):
+            tts.synthesize(HELLO)
+        assert tts.synthesize(HELLO).seconds == pytest.approx(0.5, abs=0.001)
 
 
 def test_no_server_is_an_error_that_names_the_address() -> None:

@@ -1,4 +1,4 @@
-"""What stands before the routes: the key, foreign web pages, crowds, and clients that stop reading."""
+"""What stands before the routes: the key, foreign web pages, crowds, clients that stop reading, and the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from emolib.addresses import is_loopback
 from emolib.tts.refusal import Refusal
 
-__all__ = ["CrowdGuard", "KeyGuard", "OriginGuard", "SlowClientGuard", "refuse"]
+__all__ = ["CrowdGuard", "EndGuard", "KeyGuard", "OriginGuard", "SlowClientGuard", "refuse"]
 
 
 def refuse(refusal: Refusal) -> JSONResponse:
@@ -72,6 +72,28 @@ class CrowdGuard:
             await self._app(scope, receive, send)
         finally:
             self._here -= 1
+
+
+class EndGuard:
+    """Answers 503 to what the end of the service cancels; a stream that has begun just ends."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def noted_send(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted_send)
+        except asyncio.CancelledError:
+            if scope["type"] == "http" and not has_begun:
+                refusal = Refusal(503, "the service is being stopped", retry_after=5)
+                await refuse(refusal)(scope, receive, send)
 
 
 class SlowClientGuard:
