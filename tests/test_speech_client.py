@@ -241,7 +241,7 @@ def test_half_a_wav_of_the_server_behind_our_service_is_an_error_and_no_half_sen
         speech_server(FishEngine(behind, S1), tmp_path) as url,
         SpeechSynthesizer(url, retries=0) as tts,
     ):
-        with pytest.raises(ServiceError, match="engine fish failed.*(broke off|half a WAV)"):
+        with pytest.raises(ServiceError, match=r"engine fish failed.*(broke off|half a WAV)"):
             tts.synthesize(HELLO)
         assert tts.synthesize(HELLO).seconds == pytest.approx(0.5, abs=0.001)
 
@@ -388,9 +388,12 @@ class TestVoices:
     def test_an_engine_that_imitates_nobody_is_named(self, library: VoiceLibrary, tmp_path: Path) -> None:
         engine = ToneEngine()
         engine.clones_voices = False
-        with speech_server(engine, tmp_path / "references") as url, SpeechSynthesizer(url, voices=library) as tts:
-            with pytest.raises(UsageError, match="imitates none"):
-                tts.prepare_voice("anna")
+        with (
+            speech_server(engine, tmp_path / "references") as url,
+            SpeechSynthesizer(url, voices=library) as tts,
+            pytest.raises(UsageError, match="imitates none"),
+        ):
+            tts.prepare_voice("anna")
 
     def test_an_unknown_voice_is_bad_use_and_never_a_random_voice(self, library: VoiceLibrary, tmp_path: Path) -> None:
         engine = ToneEngine()

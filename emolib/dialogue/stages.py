@@ -78,8 +78,9 @@ def open_stages(
 ) -> Iterator[Stages]:
     """The embedded engines, loaded side by side; the speech service runs in a child process while this is open.
 
-    `tts_url` names a speech service that runs already, `voice` the voiceprint that it speaks in. The reply model is the caller's to close, in
-    the event loop that used it. Whatever fails to load, nothing is left running.
+    `tts_url` names a speech service that runs already, `voice` the voiceprint that it speaks in. The
+    reply model is the caller's to close, in the event loop that used it. Whatever fails to load, nothing
+    is left running.
     """
     reply_model = reply_model or default_reply_model()
     # The pool is left, and with it every loader finished, before the stack stops what was started.
