@@ -181,6 +181,17 @@ def test_half_a_multipart_body_is_refused(url: str) -> None:
     assert requests.get(f"{url}/v1/health", timeout=10).json()["status"] == "ok"
 
 
+def test_a_client_that_leaves_in_the_middle_of_its_upload_leaves_nothing_behind(url: str) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="id"\r\n\r\nhalf\r\n--x\r\nContent-Dispo'
+    kind = "multipart/form-data; boundary=x"
+    head = f"POST /v1/references/add HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 9000\r\n\r\n"
+    host = urlsplit(url)
+    with socket.create_connection((host.hostname, host.port), timeout=10) as connection:
+        connection.sendall(head.encode() + body)
+    assert "half" not in requests.get(f"{url}/v1/references/list", headers=JSON, timeout=10).json()["reference_ids"]
+    assert requests.get(f"{url}/v1/health", timeout=10).json()["status"] == "ok"
+
+
 @pytest.mark.parametrize("route", ["/v1/tts", "/v1/references/add"])
 def test_a_two_gigabyte_upload_is_refused_before_it_is_read(url: str, route: str) -> None:
     head = f"POST {route} HTTP/1.1\r\nHost: x\r\nContent-Type: {{}}\r\nContent-Length: {2 << 30}\r\n\r\n"
