@@ -362,6 +362,9 @@ def _add_talk(commands: Any) -> None:
     )
     _add_chat_options(parser)
     parser.add_argument("--tts-url", metavar="URL", help="a speech service that runs already (default: our own)")
+    parser.add_argument(
+        "--voice", metavar="NAME", help="a voice of `emolib voice list` to speak in (default: the engine's own)"
+    )
     parser.add_argument("--json", action="store_true", help="print transcript, emotion, reply and times as JSON")
     parser.add_argument("--half-duplex", action="store_true", help="nobody can interrupt: for an open loudspeaker")
     parser.add_argument("--history", type=Path, metavar="FILE", help="go on from this conversation and save it there")
@@ -374,7 +377,10 @@ def _talk(options: argparse.Namespace) -> int:
     replies = default_reply_model(options.chat_url, options.chat_model)
     if len(options.questions) != 1 or not options.answer or options.trace or options.history:
         return _converse(options, replies)
-    turn = talk(options.questions[0], options.answer, options.model, reply_model=replies, tts_url=options.tts_url)
+    turn = talk(
+        options.questions[0], options.answer, options.model, reply_model=replies, tts_url=options.tts_url,
+        voice=options.voice,
+    )  # fmt: skip
     if options.json:
         _print_json(turn.as_dict())
     else:
@@ -398,7 +404,7 @@ def _converse(options: argparse.Namespace, replies: Any) -> int:
 
     turns = talk_live(
         options.questions, options.answer, options.model, reply_model=replies, tts_url=options.tts_url,
-        half_duplex=options.half_duplex, history=history, on_turn=show, ready=_say,
+        voice=options.voice, half_duplex=options.half_duplex, history=history, on_turn=show, ready=_say,
     )  # fmt: skip
     if options.history:
         history.save(options.history)
