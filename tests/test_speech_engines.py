@@ -91,6 +91,13 @@ def test_chinese_is_not_spelt_out_by_the_english_voice(piper: Engine) -> None:
     assert -0.2 < mixed / piper.sample_rate < 1.2
 
 
+@pytest.mark.parametrize("text", ["Привет, как дела?", "สวัสดีครับ", "مرحبا كيف حالك", "こんにちは", "안녕하세요", "שלום"])
+def test_no_script_is_spelt_out_by_a_voice_that_does_not_speak_its_language(text: str) -> None:
+    piper = load_engine("piper")
+    assert 0.2 < len(say(piper, text)) / piper.sample_rate < 2.0
+    assert len(say(piper, f"She said {text} to me.")) > len(say(piper, "She said to me."))
+
+
 class TestFish:
     def test_each_sentence_goes_with_its_tag_and_the_clips(self, tmp_path: Path) -> None:
         server = ToneEngine()

@@ -1,13 +1,12 @@
-"""Phonemes for a Piper voice, in runs of bounded length; Chinese in an English text is spoken as Chinese."""
+"""Phonemes for a Piper voice, in runs of bounded length; other scripts are spoken in the accent of the voice."""
 
 from __future__ import annotations
 
-import ctypes
 import re
-import sys
 import threading
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 __all__ = ["LONGEST_RUN", "Phonemizer", "runs"]
@@ -19,19 +18,23 @@ LONGEST_RUN = 120
 _CLAUSE_MARKS = ",;:"
 #: espeak-ng marks words that it reads as another language, as in "(fr)".
 _LANGUAGE = re.compile(r"\([\w-]+\)")
-_HAN = re.compile(r"([\u3400-\u9fff][\u3400-\u9fff，、；：。！？]*)")
-#: Mandarin sounds that an English voice was not trained on, by the nearest that it was; tones are dropped.
-_NEAREST = str.maketrans({"χ": "h", "ɕ": "ʃ", "ʂ": "ʃ", "ʐ": "ɹ", "y": "i", "ɤ": "ʌ", **dict.fromkeys("12345.")})
-#: References to a clause that only its list holds, as `sys.getrefcount` counts them inside a loop over it.
-_HELD_ONCE = 3
+#: Scripts that espeak-ng's English spells letter by letter, by the first word of a letter's Unicode name, and the
+#: language of espeak-ng that reads them.
+_LANGUAGES = {
+    "CJK": "cmn", "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "CYRILLIC": "ru", "GREEK": "el", "HEBREW": "he",
+    "ARABIC": "ar", "THAI": "th", "DEVANAGARI": "hi", "BENGALI": "bn", "TAMIL": "ta", "GEORGIAN": "ka",
+    "ARMENIAN": "hy", "ETHIOPIC": "am",
+}  # fmt: skip
+#: Sounds that an English voice was not trained on, by the nearest that it was; tones are dropped.
+_NEAREST = str.maketrans({"χ": "h", "ɕ": "ʃ", "ʂ": "ʃ", "ʐ": "ɹ", "y": "i", "ɤ": "ʌ", **dict.fromkeys("0123456789.")})
 
 
 class Phonemizer:
     """Phonemes of a text in the language of a Piper voice (its configuration `config`), a list a sentence.
 
     Works on piper-tts' bridge to espeak-ng, with two differences to piper-tts' own phonemizer: a service that runs
-    for days must not lose memory with every sentence, and Chinese characters are read in Mandarin, with the accent
-    of the voice, where espeak-ng's English reads each of them as "Chinese letter".
+    for days must not lose memory with every sentence, and what is in another script is read in its language, with the
+    accent of the voice, where espeak-ng's English spells it: "Chinese letter, Chinese letter".
     """
 
     def __init__(self, config: Any) -> None:
@@ -49,20 +52,21 @@ class Phonemizer:
 
     def __call__(self, text: str) -> list[list[str]]:
         with self._lock:
-            found = [self._mixed(text)] if _HAN.search(text) else self._read(text)
+            parts = _by_language(text, self._language)
+            alone = all(language is None for language, _ in parts)
+            found = self._read(text) if alone else [self._mixed(parts)]
         return [sentence for sentence in found if sentence]
 
-    def _mixed(self, text: str) -> list[str]:
+    def _mixed(self, parts: list[tuple[str | None, str]]) -> list[str]:
         phonemes: list[str] = []
-        for part in _HAN.split(text):
-            if not part.strip():
-                continue
-            found = self._mandarin(part) if _HAN.match(part) else self._read(part)
-            phonemes += [" ", *(phoneme for sentence in found for phoneme in sentence)]
+        for language, part in parts:
+            if part.strip():
+                found = self._foreign(language, part) if language else self._read(part)
+                phonemes += [" ", *(phoneme for sentence in found for phoneme in sentence)]
         return phonemes[1:]
 
-    def _mandarin(self, text: str) -> list[list[str]]:
-        self._bridge.set_voice("cmn")
+    def _foreign(self, language: str, text: str) -> list[list[str]]:
+        self._bridge.set_voice(language)
         try:
             sentences = self._read(text)
         finally:
@@ -71,12 +75,25 @@ class Phonemizer:
 
     def _read(self, text: str) -> list[list[str]]:
         sentences: list[list[str]] = [[]]
-        for sounds, mark, ends in _released(self._bridge.get_phonemes(text)):
+        for sounds, mark, ends in self._bridge.get_phonemes(text):
             spoken = _LANGUAGE.sub("", sounds) + mark + (" " if mark and mark in _CLAUSE_MARKS else "")
             sentences[-1] += unicodedata.normalize("NFD", spoken)
             if ends:
                 sentences.append([])
         return sentences
+
+
+def _by_language(text: str, own: str) -> list[tuple[str | None, str]]:
+    """The parts of `text` by language, None for the voice's `own`; marks and spaces go with the letter before."""
+    languages: list[str | None] = []
+    for character in text:
+        if character.isalpha() or not languages:
+            found = _LANGUAGES.get(unicodedata.name(character, "").partition(" ")[0])
+            languages.append(None if found == own else found)
+        else:
+            languages.append(languages[-1])
+    same = groupby(zip(languages, text, strict=True), key=lambda pair: pair[0])
+    return [(language, "".join(character for _, character in run)) for language, run in same]
 
 
 def runs(phonemes: list[str]) -> Iterator[list[str]]:
@@ -94,14 +111,3 @@ def _cut(fitting: list[str]) -> int:
     spaces = [place for place, phoneme in enumerate(fitting, 1) if phoneme == " " and 3 * place > len(fitting)]
     behind_marks = [place for place in spaces if fitting[place - 2] in _CLAUSE_MARKS]
     return max(behind_marks or spaces or [len(fitting)])
-
-
-def _released(clauses: list[tuple[str, str, bool]]) -> Iterable[tuple[str, str, bool]]:
-    """`clauses`, each without the reference that the bridge of piper-tts 1.8.0 keeps to it for ever.
-
-    Only what is held more often than a list holds its elements is let go, so a bridge without that fault loses nothing.
-    """
-    for clause in clauses:
-        if sys.getrefcount(clause) > _HELD_ONCE:
-            ctypes.pythonapi.Py_DecRef(ctypes.py_object(clause))
-    return clauses
