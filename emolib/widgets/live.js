@@ -77,7 +77,7 @@ async function worklet(context, code, name) {
 
 class Sound {
   constructor(model, onLevel, onSilence) {
-    this.model = model; this.onLevel = onLevel; this.onSilence = onSilence; this.number = 0; this.deaf = false;
+    this.model = model; this.onLevel = onLevel; this.onSilence = onSilence; this.number = this.loudest = 0; this.deaf = false;
     this.page = Math.random();
   }
 
@@ -107,8 +107,9 @@ class Sound {
   }
 
   send({ pcm, power, filled }) {
-    this.onLevel(10 * Math.log10(Math.max(power, 1e-10)));
-    this.number++;
+    this.loudest = Math.max(this.loudest, power);
+    // Each change is painted, which is in the way of what is sent: ten a second are enough for eyes.
+    if (this.number++ % 3 === 0) { this.onLevel(10 * Math.log10(Math.max(this.loudest, 1e-10))); this.loudest = 0; }
     if (performance.now() - this.answered > PATIENCE_MS) {
       this.onSilence();
       // A page that waits for its kernel keeps what it sends: one block a second asks for a sign of life.
