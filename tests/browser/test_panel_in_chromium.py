@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -302,7 +303,7 @@ def test_the_same_panel_is_a_page_of_its_own_in_voila_and_a_voice_interrupts_it(
 def silent_after_speech(watched: list[list[float]]) -> float:
     """Of rows of seconds, level of the microphone (0 to 1) and samples played: how long speech was spoken over."""
     spoke_at = next(seconds for seconds, level, _ in watched if level > 0.5)
-    more = [now[0] for before, now in zip(watched, watched[1:], strict=False) if now[2] > before[2]]
+    more = [now[0] for before, now in itertools.pairwise(watched) if now[2] > before[2]]
     first_pause = next(at for at, later in zip(more, [*more[1:], float("inf")], strict=True) if later - at > 0.3)
     return first_pause - spoke_at
 
