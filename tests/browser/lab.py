@@ -184,8 +184,9 @@ def open_panel(page: Any, lab: str) -> Any:
 def run_cell(page: Any) -> Any:
     """Run the cell, once the kernel is there; the new panel."""
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=30_000)
+    page.evaluate("document.querySelectorAll('.emolib-panel').forEach((panel) => { panel.dataset.old = true; })")
     page.locator(".jp-Cell .cm-content").first.click()
     page.keyboard.press("Control+Enter")
-    panel = page.locator(".emolib-panel")
-    panel.last.wait_for(timeout=30_000)
+    panel = page.locator(".emolib-panel:not([data-old])")
+    panel.wait_for(timeout=30_000)
     return panel

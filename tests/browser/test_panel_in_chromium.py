@@ -219,7 +219,7 @@ def test_of_two_panels_the_second_takes_over_and_the_first_says_so(page: Any, pa
     page.keyboard.press("Enter")
     page.keyboard.type("instant_panel()")
     page.keyboard.press("Control+Enter")
-    first, second = page.locator(".emolib-panel").first, page.locator(".emolib-panel").nth(1)
+    first, second = panel.first, panel.nth(1)
     press(second, "Talk")
     expect(status(first)).to_contain_text("press Talk to have it back here", timeout=10_000)
     expect(status(second)).to_contain_text("Listening", timeout=10_000)
