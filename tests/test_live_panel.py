@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -252,3 +253,20 @@ def test_a_silenced_speaker_sends_nothing_more_until_the_next_player():
     sink.start(lambda count: np.zeros(count, np.float32))
     assert eventually(lambda: len(sent) > before)
     sink.close()
+
+
+def test_the_server_of_make_lab_holds_no_sound_back():
+    channels = pytest.importorskip("jupyter_server.services.kernels.connection.channels")
+    from emolib.widgets.prompt_connection import PromptConnection
+
+    makefile = (Path(__file__).parent.parent / "Makefile").read_text()
+    assert f"{PromptConnection.__module__}.{PromptConnection.__name__}" in makefile
+    promptly: list[bool] = []
+
+    class Connection(PromptConnection):
+        websocket_handler = SimpleNamespace(set_nodelay=promptly.append)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(channels.ZMQChannelsWebsocketConnection, "connect", lambda self: "connected")
+        assert Connection().connect() == "connected"
+    assert promptly == [True]
