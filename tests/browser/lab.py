@@ -185,8 +185,13 @@ def run_cell(page: Any) -> Any:
     """Run the cell, once the kernel is there; the new panel."""
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=30_000)
     page.evaluate("document.querySelectorAll('.emolib-panel').forEach((panel) => { panel.dataset.old = true; })")
-    page.locator(".jp-Cell .cm-content").first.click()
-    page.keyboard.press("Control+Enter")
+    prompt = page.locator(".jp-Cell .jp-InputPrompt").first
+    before = prompt.text_content()
+    # JupyterLab takes no key before all of its parts are there, and shows no sign of it.
+    while prompt.text_content() == before:
+        page.locator(".jp-Cell .cm-content").first.click()
+        page.keyboard.press("Control+Enter")
+        page.wait_for_timeout(500)
     panel = page.locator(".emolib-panel:not([data-old])")
     panel.wait_for(timeout=30_000)
     return panel
