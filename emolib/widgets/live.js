@@ -237,12 +237,14 @@ const ANOTHER = "another …";
 function chooser(model, name) {
   const [title, hint] = CHOOSERS[name];
   const row = element("label", "emolib-choice"), list = element("select"), field = element("input");
-  const choose = (value) => { model.send({ kind: "choose", name, value }); show(); };
+  // The list shows what the kernel has taken, so that a refusal changes nothing.
+  const choose = (value) => { field.hidden = true; model.send({ kind: "choose", name, value }); show(); };
   const typed = name.endsWith("_model") ? [ANOTHER] : [];
   const show = () => {
+    if (!field.hidden) return; // somebody is typing
     const found = [...(model.get("options")[name] || []), ...typed];
     list.replaceChildren(...found.map((value) => { const option = element("option", "", value); option.value = value; return option; }));
-    list.value = model.get("chosen")[name]; field.hidden = true;
+    list.value = model.get("chosen")[name];
   };
   list.title = hint; field.placeholder = hint; field.hidden = true; field.setAttribute("aria-label", `${title}: ${hint}`);
   list.onchange = () => {

@@ -154,23 +154,22 @@ def _carry(here: socket.socket, there: socket.socket) -> None:
 
 
 @contextmanager
-def chromium(recording: Path, profile: Path) -> Iterator[Any]:
-    """Headless Chromium (a context of Playwright's) whose microphone hears `recording` once from each opening on."""
-    from playwright.sync_api import sync_playwright
-
+def chromium(playwright: Any, recording: Path, profile: Path) -> Iterator[Any]:
+    """Headless Chromium (a context of `playwright`) whose microphone hears `recording` once from each opening on."""
     flags = [*_FLAGS, f"--use-file-for-fake-audio-capture={recording}%noloop"]
-    with sync_playwright() as run:
-        browser = run.chromium.launch_persistent_context(
-            str(profile), executable_path=CHROMIUM, args=flags, viewport={"width": 900, "height": 1000}
-        )
-        yield browser
-        browser.close()
+    browser = playwright.chromium.launch_persistent_context(
+        str(profile), executable_path=CHROMIUM, args=flags, viewport={"width": 900, "height": 1000}
+    )
+    yield browser
+    browser.close()
 
 
 @contextmanager
 def chromium_page(recording: Path, profile: Path) -> Iterator[Any]:
     """A page of `chromium`."""
-    with chromium(recording, profile) as browser:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright, chromium(playwright, recording, profile) as browser:
         yield browser.new_page()
 
 

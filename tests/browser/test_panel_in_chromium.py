@@ -14,8 +14,8 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
 
-from lab import CHROMIUM, OTHER_HOST, Line, chromium, chromium_page, lab_with, open_panel, run_cell, voila_with
-from playwright.sync_api import expect
+from lab import CHROMIUM, OTHER_HOST, Line, chromium, lab_with, open_panel, run_cell, voila_with
+from playwright.sync_api import expect, sync_playwright
 from voices import spoken
 
 from emolib.speech import AudioClip, write_wav
@@ -30,6 +30,8 @@ REAL = "from emolib.widgets import LivePanel\n\npanel = LivePanel()\npanel"
 #: The real engines are loaded by then, on two busy cores too.
 MODELS_LOADED_S = 45
 RATE = 22_050
+#: The second sentence comes while the answer to the first is heard, from the seventh to the fifteenth second.
+SPOKEN_OVER_S = 13.0
 #: From the button to the last sample that the page plays: what was on its way to the audio thread.
 SILENT_AFTER_S = 0.15
 #: From the first sound of a voice over the answer: 0.2 s until speech is certain, and the way there and back.
@@ -73,9 +75,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def playwright() -> Iterator[Any]:
+    with sync_playwright() as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("browser")
-    with chromium(microphone(folder, 4.0), folder / "profile") as browser:
+    with chromium(playwright, microphone(folder, 3.5, SPOKEN_OVER_S), folder / "profile") as browser:
         yield browser
 
 
@@ -145,6 +153,7 @@ def talk_and_interrupt(page: Any, panel: Any, happy_after_ms: int) -> None:
 
 
 def keep_picture(panel: Any, ending: str) -> None:
+    panel.page.add_style_tag(content=".Toastify { display: none; }")
     if picture := os.environ.get("EMOLIB_PICTURE"):
         panel.screenshot(path=picture + ending)
 
@@ -233,17 +242,23 @@ def test_of_two_panels_the_second_takes_over_and_the_first_says_so(page: Any, pa
 
 
 def test_a_page_that_is_loaded_again_shows_the_history_and_goes_on(page: Any, panel: Any):
-    press(panel, "Talk")
-    expect(panel.locator(".emolib-history li")).to_have_count(1, timeout=30_000)
+    answered_once(page, panel, turns=1)
     page.keyboard.press("Control+S")
     page.wait_for_timeout(1000)
     page.reload()
     panel.wait_for(timeout=30_000)
     expect(panel.locator(".emolib-history li")).to_have_count(1, timeout=10_000)
     expect(status(panel)).to_contain_text("Press Talk to begin another", timeout=10_000)
-    press(panel, "Talk")
-    expect(panel.locator(".emolib-history li")).to_have_count(2, timeout=30_000)
+    answered_once(page, panel, turns=2)
     press(panel, "Stop")
+
+
+def answered_once(page: Any, panel: Any, turns: int) -> None:
+    """Talk, and break the answer off; the history then has `turns`."""
+    press(panel, "Talk")
+    until_played(page, 2000)
+    press(panel, "Interrupt")
+    expect(panel.locator(".emolib-history li")).to_have_count(turns, timeout=10_000)
 
 
 def test_a_lost_connection_is_said_and_the_conversation_goes_on_when_it_is_back(browser: Any, lab: str):
@@ -256,8 +271,8 @@ def test_a_lost_connection_is_said_and_the_conversation_goes_on_when_it_is_back(
     expect(status(panel)).to_contain_text("The kernel does not answer", timeout=15_000)
     line.mend()
     expect(status(panel)).not_to_contain_text("The kernel does not answer", timeout=20_000)
-    expect(panel.locator(".emolib-history li")).not_to_have_count(0, timeout=20_000)
-    press(panel, "Stop")
+    expect(panel.locator(".emolib-heard")).not_to_be_empty(timeout=20_000)
+    until_played(page, 2000)
     page.close()
     line.close()
 
@@ -265,6 +280,7 @@ def test_a_lost_connection_is_said_and_the_conversation_goes_on_when_it_is_back(
 def test_a_page_over_plain_http_says_what_to_do_and_answers_a_recording(browser: Any, lab: str, tmp_path: Path):
     page = browser.new_page()
     panel = open_panel(page, lab.replace("127.0.0.1", OTHER_HOST))
+    print("DIALOG", page.locator(".jp-Dialog").all_inner_texts())
     press(panel, "Talk")
     expect(status(panel)).to_contain_text("https:// or localhost only: open this page there, upload a WAV file")
     clip = spoken("I am so happy that my sister is coming home.")
@@ -285,11 +301,9 @@ def test_a_restarted_kernel_is_said(page: Any, panel: Any, lab: str):
     expect(status(panel)).to_contain_text("run the panel's cell again", timeout=20_000)
 
 
-def test_the_same_panel_is_a_page_of_its_own_in_voila_and_a_voice_interrupts_it(tmp_path: Path):
-    with (
-        voila_with(INSTANT, tmp_path) as address,
-        chromium_page(microphone(tmp_path, 4.0, 10.0), tmp_path / "profile") as page,
-    ):
+def test_the_same_panel_is_a_page_of_its_own_in_voila_and_a_voice_interrupts_it(browser: Any, tmp_path: Path):
+    with voila_with(INSTANT, tmp_path) as address:
+        page = browser.new_page()
         page.goto(address)
         panel = page.locator(".emolib-panel")
         panel.wait_for(timeout=60_000)
@@ -298,6 +312,7 @@ def test_the_same_panel_is_a_page_of_its_own_in_voila_and_a_voice_interrupts_it(
         page.evaluate(WATCH)
         expect(panel.locator(".emolib-history li").first).to_contain_text("(interrupted)", timeout=15_000)
         assert silent_after_speech(page.evaluate("window.emolibWatched")) < SILENT_AFTER_SPEECH_S
+        page.close()
 
 
 def silent_after_speech(watched: list[list[float]]) -> float:
@@ -309,9 +324,11 @@ def silent_after_speech(watched: list[list[float]]) -> float:
 
 
 @pytest.mark.skipif("EMOLIB_REAL_ENGINES" not in os.environ, reason="the real engines are for `make browser`")
-def test_the_embedded_engines_answer_in_the_page(tmp_path: Path):
-    with (
-        lab_with(REAL, tmp_path) as lab,
-        chromium_page(microphone(tmp_path, MODELS_LOADED_S), tmp_path / "profile") as page,
-    ):
-        talk_and_interrupt(page, open_panel(page, lab), 90_000)
+def test_the_embedded_engines_answer_in_the_page(playwright: Any, tmp_path: Path):
+    recording = microphone(tmp_path, MODELS_LOADED_S, MODELS_LOADED_S + 15)
+    with lab_with(REAL, tmp_path) as lab, chromium(playwright, recording, tmp_path / "profile") as browser:
+        page = browser.new_page()
+        panel = open_panel(page, lab)
+        talk_and_interrupt(page, panel, 90_000)
+        expect(panel.locator(".emolib-spoken")).not_to_be_empty(timeout=30_000)
+        keep_picture(panel, ".png")
