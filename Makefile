@@ -44,8 +44,9 @@ test: setup system unit notebooks
 # A process a core: a second thread in each would only be in the other's way.
 unit: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/browser --numprocesses=auto --dist=worksteal
+	$(BIN)/python -m pytest tests/browser -m brief
 
-# Needs Debian's package chromium; skipped with a reason where it is missing.
+# All of the browser test. Needs Debian's package chromium; skipped with a reason where it is missing.
 browser: setup
 	EMOLIB_REAL_ENGINES=1 $(BIN)/python -m pytest tests/browser
 

@@ -158,10 +158,12 @@ def keep_picture(panel: Any, ending: str) -> None:
         panel.screenshot(path=picture + ending)
 
 
+@pytest.mark.brief
 def test_a_sentence_is_heard_felt_answered_and_interrupted(page: Any, panel: Any):
     talk_and_interrupt(page, panel, 30_000)
 
 
+@pytest.mark.brief
 def test_a_keyboard_reaches_every_control_and_each_says_what_it_is(page: Any, panel: Any):
     names = []
     panel.get_by_role("button", name="Calibrate").focus()
@@ -174,6 +176,7 @@ def test_a_keyboard_reaches_every_control_and_each_says_what_it_is(page: Any, pa
         assert name.startswith(title)
 
 
+@pytest.mark.brief
 def test_a_model_is_chosen_from_the_list_or_typed(panel: Any):
     models = panel.get_by_label("Emotion model").first
     models.select_option("carer")
@@ -186,6 +189,7 @@ def test_a_model_is_chosen_from_the_list_or_typed(panel: Any):
     expect(panel.get_by_label("Reply model").first).to_have_value("SmolLM2-135M-Instruct")
 
 
+@pytest.mark.brief
 def test_what_cannot_be_done_is_said_in_a_sentence(page: Any, panel: Any, tmp_path: Path):
     large = tmp_path / "large.wav"
     with large.open("wb") as file:
@@ -219,6 +223,7 @@ def test_a_tab_in_the_background_goes_on_listening_and_answering(page: Any, pane
     page.reload()
 
 
+@pytest.mark.brief
 def test_of_two_panels_the_second_takes_over_and_the_first_says_so(page: Any, panel: Any):
     press(panel, "Talk")
     expect(status(panel)).to_contain_text("Listening", timeout=10_000)
