@@ -67,6 +67,7 @@ const NO_KERNEL = "The kernel does not answer: where a cell runs, wait for it; a
 const TAKEN = "Another panel has taken the conversation over: press Talk to have it back here.";
 const PLAIN_HTTP = "Browsers give the microphone to https:// or localhost only: open this page there, upload a WAV file, "
   + "or choose the sound of the kernel's computer.";
+const HIDDEN = "The tab is in the background: the microphone stays open; Stop releases it.";
 const COMPUTER = "the kernel's computer";
 
 async function worklet(context, code, name) {
@@ -346,7 +347,10 @@ function render({ model, el }) {
     else if (content.kind === "close") sound.close();
   };
   model.on("msg:custom", message);
-  const hidden = () => { if (document.hidden && sound.stream) say("The tab is in the background: the microphone stays open; Stop releases it."); };
+  const hidden = () => {
+    if (document.hidden && sound.stream) say(HIDDEN);
+    else if (status.textContent === HIDDEN) say(model.get("status"));
+  };
   document.addEventListener("visibilitychange", hidden);
   window.addEventListener("pagehide", leave);
   root.append(controls, choices, status, room, heard, emotions, felt, reply, spoken, latency, stages, turns);
