@@ -31,7 +31,15 @@ if TYPE_CHECKING:
 
     from emolib.finetune.batches import PromptEncoder
 
-__all__ = ["AdapterSource", "EmotionModel", "find_adapter", "load_emotion_model", "read_adapter_notes", "write_notes"]
+__all__ = [
+    "AdapterSource",
+    "EmotionModel",
+    "find_adapter",
+    "load_emotion_model",
+    "read_adapter_notes",
+    "ready_made",
+    "write_notes",
+]
 
 #: What an adapter folder says about itself beyond PEFT's own files.
 NOTES = "emolib.json"
@@ -112,11 +120,16 @@ def find_adapter(name: str | Path) -> AdapterSource:
         # A merged model (`emolib export --safetensors`) carries the notes of the adapter that is in it.
         return _source(resolve_base(name).name, None, read_adapter_notes(path))
     except UsageError as error:
-        known = ", ".join(sorted(folder.parent.name for folder in _READY_MADE.glob("*/adapter_config.json")))
+        known = ", ".join(ready_made())
         raise UsageError(
             f"no emotion model {str(name)!r}: it is no run folder or adapter folder"
             f"{f', none of the ready-made {known}' if known else ''}, and {error}"
         ) from error
+
+
+def ready_made() -> list[str]:
+    """The names of the adapters that ship with the package."""
+    return sorted(path.parent.name for path in _READY_MADE.glob("*/adapter_config.json"))
 
 
 def load_emotion_model(

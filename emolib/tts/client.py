@@ -89,6 +89,12 @@ class SpeechSynthesizer:
             )
         self._voices.fields(name, None, Deadline())
 
+    def voices(self) -> list[str]:
+        """The names that a request may have as its voiceprint; none where the engine has one voice. ServiceError."""
+        if not self.health().get("clones_voices", True):
+            return []
+        return self._voices.names(Deadline())
+
     def synthesize(self, request: SpeechRequest, *, deadline_s: float | None = None) -> AudioClip:
         """The whole utterance. Raises ServiceError, UsageError for an unknown voice, InputError for a bad request."""
         return self._synthesize(request, Deadline(deadline_s))
