@@ -1,33 +1,41 @@
-"""From the true end of a spoken question to the first audible sample of the answer, beside the sequential design.
+"""From the true end of a spoken question to the first audible sample of the answer, beside two other designs.
 
     python -m benchmarks.dialogue [--quick] [--json FILE]
 
 Embedded models, real clips played in real time as a microphone would hear them, a player that keeps real time. `ours`
 is `VoiceAgent`: recognition while the clip is spoken, emotion and reply at its end, clause by clause. `sequential` is
 the paper's way on the same engines after the same end of the utterance: recognise the whole, classify, write the
-whole reply, speak it in one piece. They alternate, and which goes first changes from clip to clip, because the second
-one finds the prompt in llama.cpp's cache.
+whole reply, speak it in one piece. `pipecat` is a Pipecat pipeline on the same weights with its own endpointing
+(benchmarks/_pipecat_side.py), where EMOLIB_PIPECAT_PYTHON names a Python that has pipecat-ai with what it needs, and
+the packages of this one. They alternate, and which goes first changes from clip to clip, because the later ones find
+the prompt in llama.cpp's cache.
 
 `own_overhead_ms_p50` is a turn of five clauses on engines that answer at once, from what was heard to the first clause
-at the player. The full form draws figures/latency_waterfall.png from the turn with the median delay.
+at the player; `latency_growth` and `memory_growth_mb` compare the last of 200 such turns in a row with the first.
+`barge_in_ms` is the time from the first sound of somebody who speaks over an answer to its silence. The full form draws
+figures/latency_waterfall.png from one more turn, heard to its end, on the clip with the median delay.
 The clips are found in the folder `speech` under EMOLIB_DATA (default ../shared/data).
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
-from benchmarks._noisy_speech import speech_frames
+from benchmarks._paced import Ear, PacedClip
 from benchmarks._report import Report, run
 from emolib.chat import Message
 from emolib.dialogue import AgentTurn, Stages, VoiceAgent, choose_manner, events_of, open_stages
@@ -37,7 +45,6 @@ from emolib.speech import (
     AudioClip,
     Endpointer,
     Heard,
-    NullSink,
     OrderedPlayer,
     Played,
     SpeechEnd,
@@ -46,13 +53,12 @@ from emolib.speech import (
     best_turn_detector,
     read_audio,
 )
-from emolib.speech.ambient import FRAME
 from emolib.speech.audio import SAMPLE_RATE as RATE
+from emolib.speech.partials import FinalTranscript
 from emolib.tts import SpeechRequest
 
 _QUICK_CLIPS = 5
-_OVERHEAD_TURNS = 100
-_SILENCE_S = 6.0
+_OVERHEAD_TURNS = 200
 
 
 def main() -> int:
@@ -66,96 +72,161 @@ def main() -> int:
 
 
 def _measure(report: Report, clips: Sequence[Path], quick: bool) -> None:
-    chosen = [read_audio(path).resample(RATE) for path in (clips[:_QUICK_CLIPS] if quick else clips)]
-    overheads = asyncio.run(_overheads())
-    with open_stages() as stages:
-        turns = asyncio.run(_turns(stages, chosen))
-    for path, turn in zip(clips, turns, strict=False):
-        report.rows.append({"clip": path.stem, **turn.row()})
-    ours = sorted(turn.first_sound_s for turn in turns)
-    report.figures = {
-        "first_sound_ms_p50": round(1000 * statistics.median(ours)),
-        "first_sound_ms_p95": round(1000 * ours[min(len(ours) - 1, round(0.95 * len(ours)))]),
-        "endpoint_ms_p50": round(1000 * statistics.median(turn.endpoint_s for turn in turns)),
-        "speedup_vs_sequential": round(statistics.median(turn.sequential_s / turn.first_sound_s for turn in turns), 2),
-        "own_overhead_ms_p50": round(statistics.median(overheads), 2),
-    }
+    chosen = clips[:_QUICK_CLIPS] if quick else clips
+    report.figures |= asyncio.run(_overheads())
+    report.figures["barge_in_ms_p50"], report.figures["barge_in_ms_max"] = asyncio.run(_barge_ins(chosen))
+    with open_stages() as stages, _pipecat(stages.reply_model.url) as pipecat:
+        turns, shown = asyncio.run(_turns(stages, chosen, pipecat))
+    report.rows = [turn.row() for turn in turns]
+    report.figures |= _figures(turns)
     if not quick:
-        median = min(turns, key=lambda turn: abs(turn.first_sound_s - statistics.median(ours)))
-        latency_waterfall(median.turn.as_dict()).save(Path(__file__).parent.parent / "figures")
+        latency_waterfall(shown.as_dict()).save(Path(__file__).parent.parent / "figures")
+
+
+def _figures(turns: Sequence[_Measured]) -> dict[str, float]:
+    found = {
+        "first_sound_ms_p50": _percentile([turn.first_sound_s for turn in turns], 0.5),
+        "first_sound_ms_p95": _percentile([turn.first_sound_s for turn in turns], 0.95),
+        "endpoint_ms_p50": _percentile([turn.endpoint_s for turn in turns], 0.5),
+        "sequential_ms_p50": _percentile([turn.sequential_s for turn in turns], 0.5),
+        "speedup_vs_sequential": round(statistics.median(turn.sequential_s / turn.first_sound_s for turn in turns), 2),
+        "prepared_share": round(statistics.mean(turn.turn.prepared for turn in turns), 2),
+    }
+    answered = [turn.pipecat["first_sound_s"] for turn in turns if turn.pipecat and turn.pipecat["first_sound_s"]]
+    if answered:
+        found["pipecat_first_sound_ms_p50"] = _percentile(answered, 0.5)
+        found["pipecat_first_sound_ms_p95"] = _percentile(answered, 0.95)
+        found["pipecat_answered"] = len(answered)
+    return found
+
+
+def _percentile(seconds: Sequence[float], share: float) -> int:
+    ordered = sorted(seconds)
+    if share == 0.5:
+        return round(1000 * statistics.median(ordered))
+    return round(1000 * ordered[min(len(ordered) - 1, round(share * len(ordered)))])
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """Seconds since the true end of speech: until the end was known, the first sample of ours, and of sequential."""
+    """Seconds since the true end of speech: until the end was known, the first sample of ours, and of the others."""
 
+    clip: str
     turn: AgentTurn
     endpoint_s: float
     first_sound_s: float
     sequential_s: float
+    characters: int
+    pipecat: dict[str, Any] | None
 
     def row(self) -> dict[str, Any]:
-        return {
+        row = {
+            "clip": self.clip,
             "endpoint_ms": round(1000 * self.endpoint_s),
             "ours_ms": round(1000 * self.first_sound_s),
             "sequential_ms": round(1000 * self.sequential_s),
-            "characters": len(self.turn.written),
+            "characters": self.characters,
             "prepared": self.turn.prepared,
+            "first_token_ms": self.turn.trace.marks_ms().get("first_token"),
+            **{f"{stage}_ms": busy for stage, busy in self.turn.trace.busy_ms().items() if stage in _STAGES},
         }
+        if self.pipecat:
+            first, ended = self.pipecat["first_sound_s"], self.pipecat["endpoint_s"]
+            row["pipecat_turn_ms"] = None if ended is None else round(1000 * ended)
+            row["pipecat_ms"] = None if first is None else round(1000 * first)
+            row["pipecat_cut_short"] = self.pipecat["cut_short"]
+        return row
 
 
-async def _turns(stages: Stages, clips: Sequence[AudioClip]) -> list[_Measured]:
-    found = []
+_STAGES = ("recognise", "classify")
+
+
+class _Pipecat:
+    """The other process: see benchmarks/_pipecat_side.py."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def answer(self, path: Path) -> dict[str, Any]:
+        self._process.stdin.write(f"{path.absolute()}\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the Pipecat side ended; what went wrong stands above")
+        return json.loads(line)
+
+
+@contextmanager
+def _pipecat(url: str) -> Iterator[_Pipecat | None]:
+    """The Pipecat side on the server at `url`, None where no Python for it is named."""
+    python = os.environ.get("EMOLIB_PIPECAT_PYTHON")
+    if not python:
+        print(
+            "dialogue: without Pipecat, as EMOLIB_PIPECAT_PYTHON names no Python that has it with all it needs"
+            " (pip install pipecat-ai beside the packages of this one)",
+            file=sys.stderr,
+        )
+        yield None
+        return
+    process = subprocess.Popen(
+        [python, "-m", "benchmarks._pipecat_side", url, "chat"], text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
     try:
-        await _ours(stages, clips[0])  # what is loaded at the first use
-        for number, clip in enumerate(clips):
-            if number % 2:
-                sequential = await _sequential(stages, clip)
-                turn, endpoint, first = await _ours(stages, clip)
-            else:
-                turn, endpoint, first = await _ours(stages, clip)
-                sequential = await _sequential(stages, clip)
-            found.append(_Measured(turn, endpoint, first, endpoint + sequential))
+        yield _Pipecat(process)
+    finally:
+        process.stdin.close()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+async def _turns(stages: Stages, paths: Sequence[Path], pipecat: _Pipecat | None) -> tuple[list[_Measured], AgentTurn]:
+    """All clips on all sides, and a turn on the clip with the median delay."""
+    try:
+        # What is loaded at the first use.
+        await _ours(stages, _clip(paths[0]))
+        if pipecat:
+            await asyncio.to_thread(pipecat.answer, paths[0])
+        found = [await _sides(stages, path, pipecat, first) for first, path in enumerate(paths)]
+        median = sorted(range(len(found)), key=lambda number: found[number].first_sound_s)[len(found) // 2]
+        return found, (await _ours(stages, _clip(paths[median]), to_the_end=True))[0]
     finally:
         await stages.reply_model.aclose()
-    return found
 
 
-class _Played:
-    """A clip in a quiet room in real time, and silence after it until the answer has begun."""
-
-    overruns = 0
-
-    def __init__(self, clip: AudioClip) -> None:
-        room = np.random.default_rng(3).standard_normal(len(clip) + RATE + round(_SILENCE_S * RATE)) * 10 ** (-65 / 20)
-        room[RATE : RATE + len(clip)] += clip.samples
-        self._samples = room.astype(np.float32)
-        self.true_end_s = 1 + (int(np.flatnonzero(speech_frames(clip.samples))[-1]) + 1) * FRAME / RATE
-        self.started = 0.0
-        self.over = False
-
-    def frames(self) -> Iterator[np.ndarray]:
-        self.started = time.monotonic()
-        for number, start in enumerate(range(0, len(self._samples) - FRAME, FRAME), 1):
-            time.sleep(max(0.0, self.started + number * FRAME / RATE - time.monotonic()))
-            if self.over:
-                return
-            yield self._samples[start : start + FRAME]
-
-    def close(self) -> None:
-        self.over = True
+async def _sides(stages: Stages, path: Path, pipecat: _Pipecat | None, first: int) -> _Measured:
+    """A clip on each side, beginning with the one whose turn it is."""
+    clip = _clip(path)
+    sides = [("ours", lambda: _ours(stages, clip)), ("sequential", lambda: _sequential(stages, clip))]
+    if pipecat:
+        sides.append(("pipecat", lambda: asyncio.to_thread(pipecat.answer, path)))
+    first %= len(sides)
+    found: dict[str, Any] = {name: await run_side() for name, run_side in sides[first:] + sides[:first]}
+    turn, endpoint, first_sound = found["ours"]
+    sequential, characters = found["sequential"]
+    return _Measured(path.stem, turn, endpoint, first_sound, endpoint + sequential, characters, found.get("pipecat"))
 
 
-async def _ours(stages: Stages, clip: AudioClip) -> tuple[AgentTurn, float, float]:
-    """The last turn, and when its end was known and its first sample heard, in seconds since the true end."""
-    source = _Played(clip)
-    players: list[OrderedPlayer] = []
+def _clip(path: Path) -> AudioClip:
+    return read_audio(path).resample(RATE)
+
+
+async def _ours(stages: Stages, clip: AudioClip, *, to_the_end: bool = False) -> tuple[AgentTurn, float, float]:
+    """The last turn, and when its end was known and its answer audible, in seconds since the true end.
+
+    What follows the first sound of the answer is heard only where it is asked for.
+    """
+    source = PacedClip(clip)
+    begun: list[float] = []
     known: list[float] = []
-    with NullSink() as sink:
+    with Ear() as ear:
 
         def new_player() -> OrderedPlayer:
-            players.append(OrderedPlayer(sink))
-            return players[-1]
+            begun.append(time.monotonic())
+            return OrderedPlayer(ear)
 
         async def events() -> AsyncIterator[Any]:
             endpointer = Endpointer(best_detector(), turn=best_turn_detector())
@@ -164,37 +235,93 @@ async def _ours(stages: Stages, clip: AudioClip) -> tuple[AgentTurn, float, floa
                     known.append(time.monotonic())
                 yield event
 
+        async def hang_up() -> None:
+            while not begun or not ear.audible_at or ear.audible_at[-1] < max(begun[-1], source.true_end_at):
+                await asyncio.sleep(0.02)
+            source.close()
+            await agent.interrupt()
+
         agent = VoiceAgent(stages, new_player, on_turn=lambda turn: source.close())
+        ending = asyncio.create_task(asyncio.Event().wait() if to_the_end else hang_up())
         turns = await agent.converse(events())
-    end = source.started + source.true_end_s
-    return turns[-1], known[-1] - end, players[-1].first_sample_at - end
+        ending.cancel()
+    end = source.true_end_at
+    return turns[-1], known[-1] - end, next(moment for moment in ear.audible_at if moment > begun[-1]) - end
 
 
-async def _sequential(stages: Stages, clip: AudioClip) -> float:
+async def _sequential(stages: Stages, clip: AudioClip) -> tuple[float, int]:
+    """Seconds from the end of the utterance to the answer, and the characters of it."""
     started = time.monotonic()
     text = stages.recognizer.transcribe(clip).text
     emotion = stages.classifier.classify([text])[0]
     reply = "".join([piece async for piece in stages.reply_model.stream([Message("user", text)], emotion)])
     voice = choose_manner([emotion]).voice
     stages.synthesizer.synthesize(SpeechRequest(reply, voice.emotion, intensity=voice.intensity))
-    return time.monotonic() - started
+    return time.monotonic() - started, len(reply)
 
 
-async def _overheads() -> list[float]:
-    instant = _Instant()
-    times = []
-    for _ in range(_OVERHEAD_TURNS):
-        player = _FirstPut()
+async def _overheads() -> dict[str, float]:
+    """One conversation of many turns on instant engines: the library's own share, and what grows."""
+    instant, player = _Instant(), _FirstPut()
+    times: list[float] = []
+    memory: list[int] = []
+    ended = asyncio.Event()
+
+    async def events() -> AsyncIterator[Any]:
+        end = SpeechEnd(0, RATE, RATE, AudioClip(np.zeros(RATE, np.float32), RATE), "silence")
+        for _ in range(_OVERHEAD_TURNS):
+            ended.clear()
+            started, player.first = time.monotonic(), 0.0
+            yield Heard(end, Transcript("Hello there."))
+            await ended.wait()
+            times.append((player.first - started) * 1000)
+            memory.append(psutil.Process().memory_info().rss)
+
+    stages = Stages(instant, instant, instant, instant, "instant")
+    await VoiceAgent(stages, lambda: player, on_turn=lambda turn: ended.set()).converse(events())
+    tenth = _OVERHEAD_TURNS // 10
+    return {
+        "own_overhead_ms_p50": round(statistics.median(times), 2),
+        "latency_growth": round(statistics.median(times[-tenth:]) / statistics.median(times[tenth : 2 * tenth]), 2),
+        "memory_growth_mb": round((memory[-1] - memory[tenth]) / 2**20, 2),
+    }
+
+
+async def _barge_ins(paths: Sequence[Path]) -> tuple[int, int]:
+    """Median and longest time from the first sound of each clip to the silence of the answer it is spoken over."""
+    times = [await _barge_in(_clip(path)) for path in paths]
+    return round(1000 * statistics.median(times)), round(1000 * max(times))
+
+
+async def _barge_in(clip: AudioClip) -> float:
+    instant = _Instant(answer_s=20.0)
+    source = PacedClip(clip.cut(0, min(len(clip), RATE)), before_s=1.5, after_s=0.5)
+    stages = Stages(instant, instant, instant, instant, "instant")
+    with Ear() as ear:
 
         async def events() -> AsyncIterator[Any]:
-            clip = AudioClip(np.zeros(RATE, np.float32), RATE)
-            yield Heard(SpeechEnd(0, RATE, RATE, clip, "silence"), Transcript("Hello there."))
+            end = SpeechEnd(0, RATE, RATE, AudioClip(np.zeros(RATE, np.float32), RATE), "silence")
+            yield Heard(end, Transcript("Hello there."))
+            async for event in events_of(source, Endpointer(best_detector()), _AtTheEnd()):
+                if isinstance(event, SpeechEnd):
+                    return
+                yield event
 
-        started = time.monotonic()
-        agent = VoiceAgent(Stages(instant, instant, instant, instant, "instant"), lambda player=player: player)
-        await agent.converse(events())
-        times.append((player.first - started) * 1000)
-    return times
+        agent = VoiceAgent(stages, lambda: OrderedPlayer(ear))
+        talking = asyncio.create_task(agent.converse(events()))
+        onset = source.true_start_s
+        while source.started == 0.0 or time.monotonic() < source.started + onset + 0.8:
+            await asyncio.sleep(0.05)
+        talking.cancel()
+        await asyncio.gather(talking, return_exceptions=True)
+    return ear.audible_at[-1] - (source.started + onset)
+
+
+class _AtTheEnd:
+    """A recogniser that does nothing while somebody speaks."""
+
+    def stream(self) -> FinalTranscript:
+        return FinalTranscript(_Instant())
 
 
 class _FirstPut:
@@ -207,7 +334,8 @@ class _FirstPut:
         self.heard: list[Played] = []
 
     def put(self, number: int, clip: AudioClip) -> None:
-        self.first = self.first or time.monotonic()
+        if number == 0:
+            self.first, self.heard = time.monotonic(), []
         self.heard.append(Played(number, len(clip), len(clip), complete=True))
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -224,6 +352,9 @@ class _Instant:
 
     name = "instant"
 
+    def __init__(self, answer_s: float = 0.1) -> None:
+        self._sound = AudioClip(np.full(round(answer_s * 22_050), 0.1, np.float32), 22_050)
+
     def transcribe(self, clip: AudioClip) -> Transcript:
         return Transcript("Hello there.")
 
@@ -237,7 +368,7 @@ class _Instant:
             yield f"{word} "
 
     def synthesize(self, request: SpeechRequest) -> AudioClip:
-        return AudioClip(np.zeros(2205, np.float32), 22_050)
+        return self._sound
 
 
 if __name__ == "__main__":

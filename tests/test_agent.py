@@ -15,11 +15,31 @@ from dialogue_stages import scores
 from virtual_time import VirtualPlayer, now, run_virtually
 
 from emolib.chat import Message
-from emolib.dialogue import FALLBACK, HELP_MESSAGE, AgentSettings, AgentTurn, Distress, Stages, VoiceAgent
+from emolib.dialogue import (
+    FALLBACK,
+    HELP_MESSAGE,
+    AgentSettings,
+    AgentTurn,
+    Distress,
+    Manner,
+    Stages,
+    Voice,
+    VoiceAgent,
+)
 from emolib.dialogue.interruption import heard_words, is_backchannel, is_echo
 from emolib.emotions import EmotionScores
 from emolib.errors import ServiceError
-from emolib.speech import AudioClip, Heard, Partial, SpeechEnd, SpeechStart, Transcript, Unheard
+from emolib.speech import (
+    AudioClip,
+    FalseAlarm,
+    Heard,
+    Partial,
+    SpeechEnd,
+    SpeechLikely,
+    SpeechStart,
+    Transcript,
+    Unheard,
+)
 
 REPLY = "That is good news, I am glad. Tell me more about it. Was it hard?"
 
@@ -47,6 +67,7 @@ class World:
     tones: list[str | None] = field(default_factory=list)
     blocked: bool = False
     latency: int = 0
+    plays: np.ndarray | None = None
     settings: AgentSettings = field(default_factory=AgentSettings)
     delay: Callable[[float], float] = lambda seconds: seconds
     name: str = "a test"
@@ -85,7 +106,7 @@ class World:
 
     def agent(self, **options: Any) -> VoiceAgent:
         def player() -> VirtualPlayer:
-            self.players.append(VirtualPlayer(self.blocked, self.latency))
+            self.players.append(VirtualPlayer(self.blocked, self.latency, self.plays))
             return self.players[-1]
 
         stages = Stages(None, self, self, self, "a test")
@@ -109,15 +130,22 @@ async def played(script: Sequence[Any]) -> AsyncIterator[Any]:
 
 
 START = SpeechStart(0, 0)
+LIKELY = SpeechLikely(0)
+NOISE = np.random.default_rng(0).normal(size=480_000).astype(np.float32)
 
 
-def end(seconds: float = 1.0) -> SpeechEnd:
-    clip = AudioClip(np.random.default_rng(0).normal(size=round(16_000 * seconds)).astype(np.float32), 16_000)
-    return SpeechEnd(0, len(clip.samples), len(clip.samples), clip, "silence")
+def end(seconds: float = 1.0, reason: Any = "silence") -> SpeechEnd:
+    clip = AudioClip(NOISE[: round(16_000 * seconds)], 16_000)
+    return SpeechEnd(0, len(clip.samples), len(clip.samples), clip, reason)
 
 
 def said(text: str, seconds: float = 1.0) -> Heard:
     return Heard(end(seconds), Transcript(text))
+
+
+def cut(text: str) -> Heard:
+    """The first half a minute of somebody who speaks on."""
+    return Heard(end(30.0, "limit"), Transcript(text))
 
 
 def test_a_turn_is_felt_answered_and_heard_in_order():
@@ -310,6 +338,16 @@ def test_a_short_sound_without_words_lets_the_answer_go_on():
     assert turn.reply == REPLY
 
 
+def test_what_sounds_like_speech_silences_the_answer_at_once_and_a_cough_lets_it_go_on_where_it_was():
+    world = World()
+    (turn,) = world.converse(said("I passed"), 2.5, LIKELY, 0.35, FalseAlarm(0))
+    moments = [moment for _, moment in world.players[0].times]
+    silent = [(before, after) for before, after in pairwise(moments) if after - before > 0.3]
+    assert silent == [(pytest.approx(2.5, abs=0.021), pytest.approx(2.86, abs=0.021))]
+    assert turn.reply == REPLY
+    assert not turn.interrupted
+
+
 def test_the_answer_is_silent_while_it_is_not_known_what_was_said():
     world = World()
     world.converse(said("I passed"), 2.5, START, 3.0, Unheard(end(0.3)))
@@ -332,6 +370,72 @@ def test_who_goes_on_before_the_answer_has_begun_is_answered_as_a_whole():
     world = World(speak_s=2.0)
     (turn,) = world.converse(said("I was at"), 0.5, START, 0.5, said("the station"))
     assert turn.transcript == "I was at the station"
+
+
+def test_who_goes_on_is_not_talked_over():
+    world = World(speak_s=0.5)
+    (turn,) = world.converse(
+        said("I was at"), 0.3, LIKELY, 0.1, START, 2.0, Partial("the", 1), 1.0, said("the station")
+    )
+    assert turn.transcript == "I was at the station"
+    assert not world.players[0].times, "the answer to the first half, ready meanwhile, is never heard"
+    assert turn.reply == REPLY
+
+
+def test_a_sound_before_the_answer_only_holds_it_up():
+    world = World()
+    (turn,) = world.converse(said("I passed"), 0.1, LIKELY, 1.0, FalseAlarm(0))
+    assert world.players[0].times[0][1] == pytest.approx(1.1, abs=0.05)
+    assert turn.reply == REPLY
+
+
+def test_who_speaks_for_a_minute_is_answered_once_and_to_all_of_it():
+    world = World()
+    script = [START, 30.0, cut("First it rained."), START, 30.0, said("Then I passed.")]
+    (turn,) = world.converse(*script)
+    assert turn.transcript == "First it rained. Then I passed."
+    assert [messages[-1].content for messages in world.asked] == ["First it rained. Then I passed."]
+    assert world.asked_at[0] > 60, "nobody is talked over"
+    assert turn.reply == REPLY
+
+
+def test_the_answer_to_a_long_turn_is_prepared_in_its_last_pause():
+    pause = Partial("Then I passed.", 1, in_pause=True)
+    (turn,) = World().converse(START, cut("First it rained."), START, 9.0, pause, 0.8, said("Then I passed."))
+    assert turn.prepared
+    assert turn.transcript == "First it rained. Then I passed."
+
+
+@pytest.mark.parametrize("rest", [[START, Unheard(end(0.1))], []])
+def test_a_long_turn_that_ends_just_where_it_was_cut_is_answered(rest: list[Any]):
+    (turn,) = World().converse(START, cut("First it rained."), 0.6, *rest)
+    assert turn.transcript == "First it rained."
+    assert turn.reply == REPLY
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_of_a_long_turn_what_was_recognised_is_answered_and_the_failure_named(first: bool):
+    lost = Unheard(end(30.0, "limit" if first else "silence"), "it is gone")
+    script = [lost, START, said("Then I passed.")] if first else [cut("First it rained."), START, lost]
+    (turn,) = World().converse(START, *script)
+    assert turn.transcript == ("Then I passed." if first else "First it rained.")
+    assert "it is gone" in turn.problems[0]
+    assert turn.reply == REPLY
+
+
+def test_who_never_stops_is_answered_after_two_minutes():
+    world = World(settings=AgentSettings(longest_turn_s=120))
+    script: list[Any] = []
+    for number in range(4):
+        script += [START, 30.0, cut(f"Part {number}.")]
+    (turn,) = world.converse(*script)
+    assert turn.transcript == "Part 0. Part 1. Part 2. Part 3."
+
+
+def test_an_hour_of_noise_is_not_answered_and_the_next_turn_works():
+    noise = [START, 30.0, Unheard(end(30.0, "limit"))] * 120
+    (turn,) = World().converse(*noise, START, 1.0, said("I passed"))
+    assert turn.transcript == "I passed"
 
 
 def test_clauses_are_synthesised_at_most_two_ahead_of_the_one_that_is_heard():
@@ -359,6 +463,16 @@ def test_its_own_words_are_no_interruption():
         said("I passed"), 2.5, START, 0.6, Partial("that is good", 1), 0.4, said("that is good news I", 1.0)
     )
     assert turn.reply == REPLY
+
+
+@pytest.mark.parametrize("is_echo", [True, False])
+def test_the_sound_of_the_loudspeaker_is_no_interruption_whatever_words_are_heard_in_it(is_echo: bool):
+    plays = NOISE[:12_000]
+    heard = AudioClip(plays, 1000).resample(16_000).samples[80_000:96_000] if is_echo else NOISE[:16_000]
+    event = Heard(SpeechEnd(0, 16_000, 16_000, AudioClip(0.2 * heard, 16_000), "silence"), Transcript("no more of it"))
+    turns = World(plays=plays).converse(said("I passed"), 2.5, START, 1.0, event)
+    assert [turn.reply for turn in turns][0 if is_echo else 1] == REPLY
+    assert len(turns) == (1 if is_echo else 2)
 
 
 def test_an_estimate_that_comes_late_is_not_taken_for_the_next_turn():
@@ -427,10 +541,12 @@ def test_a_reply_with_nothing_to_say_is_answered_for(reply: str):
     assert turn.reply == FALLBACK
 
 
-def test_an_endless_reply_is_cut():
-    (turn,) = World(reply="word and word. " * 2000, token_s=0.001, speak_s=0.001).converse(said("talk"))
-    assert len(turn.written) <= 4100
-    assert "cut" in turn.problems[0]
+def test_a_reply_of_two_thousand_tokens_is_heard_in_order_and_cut_at_its_longest():
+    reply = " ".join(f"Then came number {number}." for number in range(400))
+    (turn,) = World(reply=reply, token_s=0.001, speak_s=0.001).converse(said("talk"))
+    assert 3900 < len(turn.reply) <= 4010
+    assert reply.startswith(turn.reply)
+    assert turn.problems == ("the reply was cut after 4000 characters",)
 
 
 def test_a_sink_that_blocks_is_given_up():
@@ -443,6 +559,22 @@ def test_words_of_self_harm_are_answered_with_the_help_message():
     (turn,) = World().converse(said("I want to die"))
     assert turn.distress is Distress.URGENT
     assert turn.reply == HELP_MESSAGE
+
+
+def test_sadness_over_three_turns_adds_the_help_message_in_a_calm_voice():
+    world = World(feels=scores("sadness"))
+    turns = world.converse(*[said("It is all grey"), 60.0] * 3)
+    assert [turn.distress for turn in turns] == [Distress.NONE, Distress.NONE, Distress.SUSTAINED]
+    assert turns[2].reply == f"{REPLY} {HELP_MESSAGE}"
+    assert turns[2].tone == "careful"
+
+
+def test_a_policy_of_the_users_own_takes_the_place_of_the_table():
+    world = World()
+    (turn,) = world.converse(said("I passed"), policy=lambda emotions: Manner("as a pirate", Voice("anger", 0.3)))
+    assert world.tones == ["as a pirate"]
+    assert {(request.emotion, request.intensity) for request in world.requests} == {("anger", 0.3)}
+    assert turn.emotion.label == "joy"
 
 
 def test_a_source_that_breaks_ends_the_conversation_with_its_error():
@@ -468,7 +600,10 @@ def test_whatever_happens_order_is_kept_and_history_is_what_was_heard(seed: int)
     world.feels_of_half = chance.choice([None, scores("fear")])
     script: list[Any] = []
     for number in range(chance.randrange(1, 8)):
-        script += [chance.uniform(0, 4), START, chance.uniform(0, 1), Partial(HALF, 1), chance.uniform(0, 1)]
+        script += [chance.uniform(0, 4), LIKELY, 0.15, chance.choice([START, START, FalseAlarm(0)])]
+        script += [chance.uniform(0, 1), Partial(HALF, 1), chance.uniform(0, 1)]
+        if chance.random() < 0.1:
+            script += [chance.choice([cut(f"part {number}"), Unheard(end(30.0, "limit"))]), START, chance.uniform(0, 4)]
         script += [Partial(chance.choice(["so", f"question {number}"]), 2, in_pause=True), chance.uniform(0, 1)]
         script.append(chance.choice([said(f"question {number}"), said("mhm", 0.3), Unheard(end(0.2)), said("so", 0.3)]))
         world.fails = frozenset(chance.sample(["classify", "reply", "speak"], chance.choice([0, 0, 1, 2])))

@@ -166,3 +166,23 @@ def test_command_writes_a_json_line_for_each_line(run, monkeypatch, capsys):
 def test_command_says_in_one_line_what_is_wrong(tmp_path, capsys):
     assert main(["classify", "--model", str(tmp_path)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_one_text_is_judged_on_one_core_and_many_on_all(run: Path, monkeypatch: pytest.MonkeyPatch):
+    import torch
+
+    import emolib.finetune.shared_prefix as shared_prefix
+
+    classifier, cores, before = EmotionClassifier.load(run), [], torch.get_num_threads()
+    judge = shared_prefix.first_label_logits
+    monkeypatch.setattr(
+        shared_prefix, "first_label_logits", lambda *rest: cores.append(torch.get_num_threads()) or judge(*rest)
+    )
+    torch.set_num_threads(2)
+    try:
+        classifier.classify(["They left."])
+        classifier.classify(["They left."] * 40)
+        assert cores == [1, 2]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -189,6 +189,21 @@ def test_speech_that_never_stops_is_cut_without_losing_a_sample():
         assert after.start == before.end
 
 
+def test_who_pauses_where_the_longest_utterance_would_be_cut_is_not_cut():
+    found = scripted((0.9, 2.9), (0, 0.3), (0.9, 0.6), (0, 1), longest_s=3.0)
+    ends = [event for event in found if isinstance(event, SpeechEnd)]
+    assert [end.reason for end in ends] == ["limit", "silence"]
+    assert ends[0].end == pytest.approx(3.2 * RATE, abs=2 * FRAME)
+
+
+def test_the_rest_of_an_utterance_that_ends_where_it_was_cut_is_short():
+    _, cut, again, last = scripted((0.9, 3.0), (0, 2), longest_s=3.0)
+    assert (cut.reason, last.reason) == ("limit", "silence")
+    assert again.position == last.start == cut.end
+    assert last.end == last.start + FRAME
+    assert (last.known_at - cut.end) / RATE == pytest.approx(0.6, abs=0.04)
+
+
 def test_a_source_that_stops_ends_the_utterance():
     endpointer = Endpointer(Script((0.9, 1)))
     last = events(endpointer, silence(0.99))[-1]

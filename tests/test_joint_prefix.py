@@ -161,6 +161,18 @@ def test_fused_layers_give_the_result_and_the_gradient_of_peft(family: str) -> N
     torch.testing.assert_close(forward_of(model, fused=True), forward_of(model, fused=False), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_fused_layers_follow_autocast_as_peft_does(family: str) -> None:
+    model = with_adapter(tiny_model(family))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        fused, gradients = forward_of(model, fused=True)
+        plain, expected = forward_of(model, fused=False)
+    assert fused.dtype == plain.dtype
+    assert {gradient.dtype for gradient in gradients} == {torch.float32}
+    both = [torch.cat([gradient.flatten() for gradient in found]) for found in (gradients, expected)]
+    assert (both[0] - both[1]).norm() / both[1].norm() < 0.05
+
+
 @pytest.mark.parametrize("settings", [{"lora_dropout": 0.5}, {"use_dora": True}, {"lora_bias": True}], ids=str)
 def test_layers_that_are_more_than_the_formula_are_left_to_peft(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch

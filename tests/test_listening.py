@@ -5,20 +5,21 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jiwer
 import numpy as np
 import pytest
+from dialogue_stages import Heard as Instant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from voices import SENTENCE, silence, spoken, white_noise
 
 from emolib.errors import DeviceError, InputError, MissingDependency, ServiceError
-from emolib.speech import AudioClip, NoSpeech, Transcript, WhisperRecognizer, read_audio, write_wav
-from emolib.speech.ambient import FRAME
-from emolib.speech.endpointing import Endpointer, SpeechEnd, SpeechStart
-from emolib.speech.listening import Heard, Partial, listen, utterances
+from emolib.speech import AudioClip, NoSpeech, Transcript, WhisperRecognizer, Word, read_audio, write_wav
+from emolib.speech.ambient import FRAME, frames
+from emolib.speech.endpointing import Endpointer, EndpointSettings, SpeechEnd, SpeechStart
+from emolib.speech.listening import FalseAlarm, Heard, Partial, SpeechLikely, listen, utterances
 from emolib.speech.partials import PartialTranscripts
 from emolib.speech.sources import FileSource, PyAudioSource, QueueSource, SoundDeviceSource, _DeviceSource
 from emolib.speech.vad import best_detector
@@ -177,7 +178,50 @@ def test_two_sentences_are_heard_one_after_the_other(recording, whisper):
     assert jiwer.wer(words(SENTENCE), words(heard[0].transcript.text)) < 0.2
     assert "thank you" in words(heard[1].transcript.text)
     kinds = [type(event) for event in found if not isinstance(event, Partial)]
-    assert kinds == [SpeechStart, SpeechEnd, Heard] * 2
+    assert kinds == [SpeechLikely, SpeechStart, SpeechEnd, Heard] * 2
+
+
+class Frames:
+    """A source of these samples, as fast as they are taken."""
+
+    def __init__(self, *parts: np.ndarray) -> None:
+        self._samples = np.concatenate(parts).astype(np.float32)
+
+    def frames(self) -> Iterator[np.ndarray]:
+        return frames(self._samples)
+
+
+def heard(*parts: np.ndarray, text: str = "Words.", **options: float) -> list:
+    endpointer = Endpointer(best_detector(), EndpointSettings(**options))
+    return list(listen(Frames(*parts), endpointer, Instant(text)))
+
+
+@pytest.mark.parametrize("level", [1.0, 0.2])
+def test_speech_is_likely_within_200_ms_of_its_first_sound(level: float):
+    clip = level * spoken().samples
+    onset = 16_000 + int(np.argmax(np.abs(clip) > 0.05 * np.abs(clip).max()))
+    first = heard(silence(1), clip, silence(2))[0]
+    assert isinstance(first, SpeechLikely)
+    assert (first.known_at - onset) / 16_000 < 0.19
+
+
+def test_a_sound_too_short_for_speech_is_a_false_alarm():
+    syllable = spoken().samples[4_000:7_200]
+    assert [type(event) for event in heard(silence(1), syllable, silence(1))] == [SpeechLikely, FalseAlarm]
+
+
+def test_a_source_that_ends_in_a_short_sound_is_no_longer_waited_for():
+    syllable = spoken().samples[4_000:7_200]
+    assert [type(event) for event in heard(silence(1), syllable)] == [SpeechLikely, FalseAlarm]
+
+
+def test_an_utterance_that_is_cut_goes_on_at_the_next_sample():
+    events = heard(silence(1), np.tile(spoken().samples, 3), silence(2), longest_s=2.0)
+    ends = [event for event in events if isinstance(event, SpeechEnd)]
+    assert [end.reason for end in ends][-2:] == ["limit", "silence"]
+    starts = [event.position for event in events if isinstance(event, SpeechStart)]
+    assert starts[1:] == [end.end for end in ends[:-1]]
+    assert sum(isinstance(event, SpeechLikely) for event in events) == 1
 
 
 class Slate:
@@ -225,6 +269,75 @@ def test_words_after_the_last_pass_are_recognised_at_the_end():
     wait_for(lambda: stream.partial()[1] > 0)
     stream.push(ones(1))
     assert stream.finish(spoken=32_000).text == "32000 samples."
+
+
+class Parrot(Slate):
+    """Hears a word for each loudness: "1" at 0.1, "2" at 0.2."""
+
+    def transcribe(self, clip: AudioClip) -> Transcript:
+        super().transcribe(clip)
+        loud = {round(10 * float(level)) for level in np.unique(clip.samples)}
+        words = tuple(Word(str(level), 0.0, clip.seconds) for level in sorted(loud - {0}))
+        return Transcript(" ".join(word.text for word in words), confidence=1 / len(self.calls), words=words)
+
+
+def test_what_was_understood_before_a_long_pause_is_not_recognised_again():
+    parrot = Parrot()
+    stream = PartialTranscripts(parrot, first_s=60)
+    stream.push(0.1 * ones(2))
+    stream.push(silence(0.06))
+    stream.hurry()
+    wait_for(lambda: stream.partial() == ("1", 32_960))
+    stream.push(silence(0.5))
+    stream.settle(spoken=32_000)
+    stream.push(0.2 * ones(1))
+    transcript = stream.finish(spoken=56_000)
+    assert transcript.text == "1 2"
+    assert parrot.calls == [32_960, 24_000]
+    assert [(word.text, word.start) for word in transcript.words] == [("1", 0.0), ("2", 2.06)]
+    assert transcript.confidence == 0.5
+
+
+def test_what_was_not_understood_before_a_long_pause_is_recognised_with_the_rest():
+    parrot = Parrot()
+    stream = PartialTranscripts(parrot, first_s=60)
+    stream.push(0.1 * ones(0.5))
+    stream.push(silence(0.5))
+    stream.settle(spoken=8_000)
+    stream.push(0.2 * ones(1))
+    assert stream.finish(spoken=32_000).text == "1 2"
+    assert parrot.calls == [32_000]
+
+
+def test_silence_after_what_is_settled_takes_nothing_from_it():
+    stream = PartialTranscripts(Parrot())
+    stream.push(0.1 * ones(1))
+    stream.hurry()
+    wait_for(lambda: stream.partial() == ("1", 16_000))
+    stream.settle(spoken=16_000)
+    stream.push(silence(1))
+    assert stream.finish(spoken=24_000).text == "1"
+
+
+def test_only_a_long_pause_settles_what_was_said():
+    class Watched(PartialTranscripts):
+        def settle(self, spoken: int) -> None:
+            settled.append(spoken)
+            super().settle(spoken)
+
+    class Recogniser(Instant):
+        def stream(self) -> PartialTranscripts:
+            return Watched(self)
+
+    settled: list[int] = []
+    word = spoken("Good.").samples
+    parts = [silence(1), spoken().samples, silence(0.15), word, silence(0.45), word, silence(2)]
+    list(
+        listen(
+            Frames(*parts), Endpointer(best_detector(), EndpointSettings(hang_over_s=0.9, complete_s=0.9)), Recogniser()
+        )
+    )
+    assert len(settled) == 1
 
 
 def test_partials_come_while_speech_goes_on():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -11,10 +12,9 @@ from dialogue_stages import Felt, Heard, Replies, Spoken, scores
 from voices import silence, spoken
 
 from emolib.cli import main
-from emolib.dialogue import Stages
-from emolib.dialogue.live import Recordings, converse, latency_table, write_trace
-from emolib.dialogue.talk import run_sync
-from emolib.speech import AudioClip, NullSink, write_wav
+from emolib.dialogue import AgentTurn, Distress, History, Stages, Trace, Voice
+from emolib.dialogue.live import latency_table
+from emolib.speech import AudioClip, read_audio, write_wav
 
 
 @pytest.fixture(scope="module")
@@ -25,20 +25,46 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_two_recordings_are_two_turns_and_the_trace_tells_their_stages(recording: Path, tmp_path: Path):
-    source = Recordings([recording, recording], patience_s=10)
+@pytest.fixture
+def instant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`emolib talk` on engines that answer at once."""
     stages = Stages(Heard(), Felt(scores("joy")), Replies("All is well. Good."), Spoken(), "a test")
-    with NullSink() as sink:
-        turns = run_sync(converse(stages, source, sink, on_turn=lambda turn: source.answered()))
-    assert [turn.reply for turn in turns] == ["All is well. Good."] * 2
-    assert not any(turn.problems or turn.interrupted for turn in turns)
-    write_trace(turns, tmp_path / "trace.jsonl")
-    rows = [json.loads(line) for line in (tmp_path / "trace.jsonl").read_text().splitlines()]
-    assert [row["turn"] for row in rows] == [1, 2]
+    monkeypatch.setattr("emolib.dialogue.live.open_stages", lambda *_: contextlib.nullcontext(stages))
+
+
+def test_two_recordings_are_two_turns_with_their_trace_history_and_sound(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], instant: None
+):
+    answer, trace, history = (tmp_path / name for name in ("answer.wav", "trace.jsonl", "history.jsonl"))
+    said = ["--in", str(recording), str(recording), "--out", str(answer)]
+    assert main(["talk", *said, "--trace", str(trace), "--history", str(history)]) == 0
+    rows = [json.loads(line) for line in trace.read_text().splitlines()]
+    assert [(row["turn"], row["reply"]) for row in rows] == [(1, "All is well. Good."), (2, "All is well. Good.")]
+    assert not any(row["problems"] or row["interrupted"] for row in rows)
+    assert len(History.load(history).messages) == 4
+    assert read_audio(answer).seconds == pytest.approx(0.8, abs=0.1)
     assert {"endpoint", "recognise", "classify", "reply", "speak", "play"} == {
         span["stage"] for span in rows[0]["spans"]
     }
-    assert "first_sound" in latency_table(turns)
+    assert "first_sound" in capsys.readouterr().err
+
+
+def test_the_latency_of_a_session_is_told_by_its_median_and_its_95th_percentile():
+    def turn(first_sound: float) -> AgentTurn:
+        trace = Trace(iter([0.0, first_sound]).__next__)
+        trace.mark("first_sound")
+        voice = Voice(None, 0.0)
+        return AgentTurn(1, "", scores("joy"), "", voice, Distress.NONE, "", "", False, False, (), trace)
+
+    table = latency_table([turn(0.1 * number) for number in range(1, 21)])
+    assert table.split() == ["first_sound", "p50", "1050", "ms", "p95", "1900", "ms"]
+
+
+def test_half_duplex_is_handed_on(monkeypatch: pytest.MonkeyPatch):
+    asked = {}
+    monkeypatch.setattr("emolib.dialogue.live.talk_live", lambda *_, **options: asked.update(options) or [])
+    assert main(["talk", "--half-duplex"]) == 0
+    assert asked["half_duplex"] is True
 
 
 def test_a_recording_that_is_not_there_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

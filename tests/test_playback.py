@@ -129,6 +129,20 @@ def test_a_sentence_that_fails_halfway_keeps_what_it_had():
     assert [played.complete for played in player.heard] == [False, True]
 
 
+def test_after_a_pause_it_goes_on_where_it_stopped():
+    sink = Hand()
+    player = OrderedPlayer(sink)
+    ramp = np.linspace(0.2, 0.9, RATE, dtype=np.float32)
+    player.put(0, AudioClip(ramp, RATE))
+    sink.play(0.3)
+    player.pause()
+    assert not sink.play(0.5)[2 * RATE // 100 :].any(), "silent after 10 ms of fading"
+    player.resume()
+    sink.play(2)
+    assert len(sink.heard) == RATE, "no sample is lost or heard twice"
+    assert np.abs(sink.heard - ramp)[[int(0.2 * RATE), int(0.5 * RATE)]].max() < 1e-6
+
+
 def test_the_account_of_a_stopped_turn_is_exact():
     sink = Hand()
     player = OrderedPlayer(sink)

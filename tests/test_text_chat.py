@@ -78,6 +78,15 @@ def test_the_recent_history_is_the_end_of_what_has_words_within_its_tokens_and_b
     assert len(recent) * 6 <= limit
 
 
+def test_the_oldest_turns_are_dropped_by_tokens_and_stay_in_the_file(tmp_path):
+    history = History(max_tokens=120)
+    for number in range(20):
+        history.add(f"question {number} " + "word " * 8, f"answer {number}")
+    assert [message.content.split()[1] for message in history.recent()] == "16 16 17 17 18 18 19 19".split()
+    history.save(tmp_path / "history.jsonl")
+    assert len(History.load(tmp_path / "history.jsonl").messages) == 40
+
+
 def test_saving_and_loading_keeps_every_message(tmp_path):
     history = History([Message("user", '你好\n\u2028 "q"'), Message("assistant", "Hello")])
     history.save(tmp_path / "h.jsonl")

@@ -43,9 +43,10 @@ def now() -> float:
 class VirtualPlayer:
     """An `OrderedPlayer` without sound: clauses are heard at 1,000 samples a virtual second, in order."""
 
-    def __init__(self, blocked: bool = False, latency: int = 0) -> None:
+    def __init__(self, blocked: bool = False, latency: int = 0, sound: np.ndarray | None = None) -> None:
         self.blocked = blocked
         self.latency = latency
+        self.recent = AudioClip(np.zeros(0, np.float32) if sound is None else sound, RATE)
         self.clips: dict[int, tuple[int, bool]] = {}
         self.positions: dict[int, int] = {}
         self.times: list[tuple[int, float]] = []
@@ -101,10 +102,6 @@ class VirtualPlayer:
         last = max(self.positions, default=0)
         heard = {number: at - self.latency * (number == last) for number, at in self.positions.items()}
         return [Played(number, at, *self._whole(number, at)) for number, at in sorted(heard.items()) if at > 0]
-
-    @property
-    def recent(self) -> AudioClip:
-        return AudioClip(np.zeros(0, np.float32), RATE)
 
     def _whole(self, number: int, position: int) -> tuple[int, bool, bool]:
         total, failed = self.clips[number]

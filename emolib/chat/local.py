@@ -57,6 +57,11 @@ class LlamaReplyModel:
     def name(self) -> str:
         return f"{Path(self.gguf).stem if self.gguf else EMBEDDED_NAME} on llama.cpp"
 
+    @property
+    def url(self) -> str | None:
+        """The address of its server, None while it is not loaded."""
+        return self._server.listening_address if self._server else None
+
     def start(self) -> None:
         """Load the file and have what stands before every history read, where that has not been done."""
         self._started()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ __all__ = ["TorchScorer", "length_batches"]
 
 #: Tokens of texts that are run at once: enough to keep two cores or a GPU busy.
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
+#: Up to so many tokens one core is as fast as two, and in a dialogue the other one is the reply model's.
+_ONE_CORE_TOKENS = 48
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,28 @@ class TorchScorer:
 
         suffixes = [self.encoder.suffix_ids(text) for text in texts]
         scores = np.empty((len(texts), len(EMOTIONS)), dtype=np.float32)
-        with torch.inference_mode():
+        with torch.inference_mode(), _cores_for(sum(map(len, suffixes))):
             for rows in length_batches([len(ids) for ids in suffixes], self.batch_tokens):
                 input_ids, last = pad_texts([suffixes[row] for row in rows], pad_id=self.encoder.end_id)
                 logits = first_label_logits(self.model, self.prefix, input_ids, last, self.encoder.first_label_ids)
                 scores[rows] = logits.float().cpu().numpy()
         return scores
+
+
+@contextmanager
+def _cores_for(tokens: int) -> Iterator[None]:
+    """One core for a short text, all of torch's for more."""
+    import torch
+
+    before = torch.get_num_threads()
+    if tokens > _ONE_CORE_TOKENS or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:

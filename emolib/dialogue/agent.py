@@ -2,9 +2,11 @@
 
 What happens in the room comes as events (`emolib.speech.listen`). In each pause of the speaker the answer is prepared:
 the emotion is judged, the reply begins, and its first clause is spoken without being heard. Once it is known that the
-pause was the end, it is heard at once, clause by clause in order, while the next ones are written. Speech over
-the answer pauses it at once: a back-channel word or a short sound lets it go on, anything else ends the turn, and of
-its answer only what was heard stays in the history.
+pause was the end, it is heard at once, clause by clause in order, while the next ones are written. What sounds like
+speech over the answer pauses it at once: a back-channel word or a short sound lets it go on, anything else ends the
+turn, and of its answer only what was heard stays in the history.
+
+Who speaks for so long that the utterance is cut is answered once, at the end of all of it.
 
 A turn has a number. An interrupted one is cancelled as a whole: nothing of it is heard later.
 """
@@ -15,7 +17,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from emolib.dialogue.answering import Answerer, OngoingTurn, Player
@@ -31,7 +33,7 @@ from emolib.dialogue.trace import Trace
 from emolib.emotions import EmotionScores
 
 if TYPE_CHECKING:
-    from emolib.speech import AudioClip, Heard, Partial, SpeechEnd
+    from emolib.speech import AudioClip, Partial, SpeechEnd, Unheard
 
 __all__ = ["AgentTurn", "VoiceAgent"]
 
@@ -77,6 +79,18 @@ class AgentTurn:
         }
 
 
+@dataclass
+class _Parts:
+    """What was said so far of an utterance that was cut because it was long, and what failed meanwhile."""
+
+    text: str = ""
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+    def followed_by(self, text: str) -> str:
+        return f"{self.text} {text}".strip()
+
+
 class VoiceAgent:
     """Holds a conversation on the engines of `stages`.
 
@@ -112,6 +126,7 @@ class VoiceAgent:
         self._clock = clock
         self._turn: OngoingTurn | None = None
         self._prepared: OngoingTurn | None = None
+        self._parts = _Parts()
         self._numbers = 0
         self._emotions: list[EmotionScores] = []
         self._estimate: EmotionScores | None = None
@@ -126,6 +141,8 @@ class VoiceAgent:
         try:
             async for event in events:
                 await self._follow(event)
+            if self._parts.text:
+                await self._begin_heard("")
             if self._turn and self._turn.task:
                 await asyncio.wait([self._turn.task])
         finally:
@@ -136,32 +153,37 @@ class VoiceAgent:
                 await asyncio.gather(self._estimating, return_exceptions=True)
         return self.turns
 
+    @property
+    def speaking(self) -> str:
+        """The clause of the present answer that is being heard, or was last."""
+        return self._turn.clause_heard if self._turn else ""
+
     async def interrupt(self) -> None:
         """End the present answer, as a button does."""
         await self._end_turn(interrupted=True)
 
     async def _follow(self, event: Any) -> None:
-        from emolib.speech import Heard, Partial, SpeechEnd, SpeechStart, Unheard
+        from emolib.speech import FalseAlarm, Heard, Partial, SpeechEnd, SpeechLikely, SpeechStart, Unheard
 
-        if isinstance(event, SpeechStart):
+        if isinstance(event, SpeechLikely | SpeechStart):
             self._suspect()
+        elif isinstance(event, FalseAlarm):
+            self._let_go_on()
         elif isinstance(event, Partial):
             await self._consider(event)
         elif isinstance(event, SpeechEnd):
             self._end_known_at = self._clock()
         elif isinstance(event, Heard):
-            await self._heard(event)
+            await self._heard(event.end, event.transcript.text)
         elif isinstance(event, Unheard):
-            await self._take_back()
-            self._estimate = None
-            self._let_go_on()
-            if event.problem and self._turn is None:
-                self._begin_turn("", f"the recogniser failed: {event.problem}")
+            await self._unheard(event)
 
     def _suspect(self) -> None:
-        """Somebody speaks over the answer: be silent until it is known what it is."""
+        """Somebody speaks over the answer, or goes on before it: be silent until it is known what it is."""
         turn = self._turn
-        if turn is None or turn.is_over or not turn.is_speaking or not self._may_be_interrupted(turn):
+        if turn is None or turn.is_over or turn.suspected_at is not None:
+            return
+        if turn.is_speaking and not self._may_be_interrupted(turn):
             return
         turn.player.pause()
         turn.trace.mark("paused")
@@ -171,10 +193,10 @@ class VoiceAgent:
         """A partial transcript: an estimate of the emotion, an answer to prepare, or perhaps an interruption."""
         text, turn = partial.text, self._turn
         if turn is None and partial.in_pause and self.settings.preemptive:
-            await self._prepare(text)
+            await self._prepare(self._parts.followed_by(text))
         elif turn is None or turn.suspected_at is None:
-            self._begin_estimate(text)
-        elif is_backchannel(text) or repeats(text, turn.heard):
+            self._begin_estimate(self._parts.followed_by(text))
+        elif not turn.is_speaking or is_backchannel(text) or repeats(text, turn.heard):
             return
         elif self._clock() - turn.suspected_at >= self.settings.least_interruption_s:
             await self._end_turn(interrupted=True)
@@ -195,13 +217,12 @@ class VoiceAgent:
             self._estimate = prepared.judgement or prepared.estimate
             await prepared.drop()
 
-    async def _heard(self, event: Heard) -> None:
+    async def _heard(self, end: SpeechEnd, text: str) -> None:
         known_at, self._end_known_at = self._end_known_at or self._clock(), None
-        text, clip = event.transcript.text, event.end.clip
         turn = self._turn
         if turn and not turn.is_over:
             if turn.is_speaking:
-                if self._is_no_interruption(turn, text, clip):
+                if self._is_no_interruption(turn, text, end.clip):
                     self._let_go_on()
                     return
             else:
@@ -209,18 +230,49 @@ class VoiceAgent:
                 text = f"{turn.transcript} {text}"
                 await self._end_turn(interrupted=True, forget=True)
         await self._end_turn(interrupted=True)
-        if not speakable(text):
+        if self._goes_on(end):
             await self._take_back()
-            return
-        self._follow_trace(await self._begin_heard(text), event.end, known_at)
+            self._parts.text = self._parts.followed_by(text)
+        elif not speakable(self._parts.followed_by(text)):
+            self._parts = _Parts()
+            await self._take_back()
+        else:
+            self._follow_trace(await self._begin_heard(text), end, known_at)
+
+    async def _unheard(self, event: Unheard) -> None:
+        """No words were understood, or the recogniser failed: what was said before is answered, where there is any."""
+        if event.problem:
+            self._parts.problems.append(f"the recogniser failed: {event.problem}")
+        if self._goes_on(event.end):
+            await self._take_back()
+            self._let_go_on()
+        elif self._parts.text:
+            await self._heard(event.end, "")
+        else:
+            problems, self._parts = self._parts.problems, _Parts()
+            await self._take_back()
+            self._estimate = None
+            self._let_go_on()
+            if problems and self._turn is None:
+                self._begin_turn("", *problems)
+
+    def _goes_on(self, end: SpeechEnd) -> bool:
+        """Whether the speaker was merely cut, and may go on before he is answered."""
+        if end.reason != "limit":
+            return False
+        self._parts.seconds += end.clip.seconds
+        return self._parts.seconds < self.settings.longest_turn_s
 
     async def _begin_heard(self, text: str) -> OngoingTurn:
-        """Begin the turn of `text`, with the answer that was prepared for it where there is one."""
+        """Begin the turn that `text` ends, with the answer that was prepared for it where there is one."""
+        parts, self._parts = self._parts, _Parts()
+        text = parts.followed_by(text)
         if self._prepared and self._prepared.transcript == text:
             turn, self._prepared = self._prepared, None
+            turn.problems += parts.problems
             return self._release(turn)
         await self._take_back()
-        return self._begin_turn(text)
+        return self._begin_turn(text, *parts.problems)
 
     def _follow_trace(self, turn: OngoingTurn, end: SpeechEnd, known_at: float) -> None:
         """Count the turn's time from the end of the speech, which was known at the moment `known_at`."""

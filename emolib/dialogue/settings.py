@@ -14,7 +14,8 @@ class AgentSettings:
     The classifier has `classify_s`, then the reply goes on with the last estimate. A reply model may be silent for
     `reply_s`, a clause may take `speak_s` to be synthesised, and a player may stand still for `stuck_s`. Speech over
     the answer is an interruption from `least_interruption_s` on, and after the first `warm_up_s` of the answer; with
-    `half_duplex` never, for loudspeakers beside an open microphone.
+    `half_duplex` never, for loudspeakers beside an open microphone. Who speaks without a pause for `longest_turn_s` is
+    answered before he has finished.
 
     With `preemptive` an answer is prepared whenever the speaker pauses, before it is known that this was the end, and
     the reply begins in the tone of the last estimate, before the emotion is judged: neither wait costs anything then,
@@ -31,4 +32,5 @@ class AgentSettings:
     least_interruption_s: float = 0.5
     warm_up_s: float = 1.0
     half_duplex: bool = False
+    longest_turn_s: float = 120.0
     preemptive: bool = True

@@ -2,8 +2,8 @@
 
 PEFT computes `base(x) + lora_B(lora_A(dropout(x))) · scaling` with a tensor for each step, in float32 a quarter of a
 training step on a CPU. Within `fused_lora(model)` a layer adds the low-rank product into the base layer's result, and
-does the same backward. PEFT stays in charge of everything else; a layer that is more than this formula (4-bit weights,
-dropout, DoRA, several adapters) keeps its own forward, and so does every layer under autocast.
+does the same backward, under autocast in the precision of that. PEFT stays in charge of everything else; a layer that
+is more than this formula (4-bit weights, dropout, DoRA, several adapters) keeps its own forward.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["fused_lora"]
 @contextlib.contextmanager
 def fused_lora(model: Any) -> Iterator[None]:
     """Within it, the plain LoRA layers of `model` run fused; gradients of what ran stay right after it."""
-    layers = [] if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda") else _plain_layers(model)
+    layers = _plain_layers(model)
     for layer in layers:
         layer.forward = partial(_forward, layer)
     try:
@@ -57,10 +57,10 @@ def _is_plain(layer: Any) -> bool:
 
 def _forward(layer: Any, x: Tensor) -> Tensor:
     (name,) = layer.active_adapters
-    base = layer.base_layer
-    return _LoraLinear.apply(
-        x, base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
-    )
+    base, a, b = layer.base_layer, layer.lora_A[name].weight, layer.lora_B[name].weight
+    device = x.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+    return _LoraLinear.apply(x, base.weight, base.bias, a, b, layer.scaling[name], dtype)
 
 
 class _LoraLinear(torch.autograd.Function):
@@ -68,21 +68,32 @@ class _LoraLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scaling: float
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        a: Tensor,
+        b: Tensor,
+        scaling: float,
+        dtype: torch.dtype,
     ) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
+        ctx.scaling, ctx.shape, ctx.dtypes = scaling, x.shape, (x.dtype, a.dtype, b.dtype)
+        rows, weight, a, b = (tensor.to(dtype) for tensor in (x.reshape(-1, x.shape[-1]), weight, a, b))
         low = rows @ a.t()
-        result = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
+        result = rows @ weight.t() if bias is None else torch.addmm(bias.to(dtype), rows, weight.t())
         result.addmm_(low, b.t(), alpha=scaling)
         ctx.save_for_backward(rows, weight, a, b, low)
-        ctx.scaling, ctx.shape = scaling, x.shape
         return result.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight, a, b, low = ctx.saved_tensors
+        of_x_in, of_a_in, of_b_in = ctx.dtypes
         gradient = gradient.reshape(-1, gradient.shape[-1])
         of_low = (gradient @ b).mul_(ctx.scaling)
-        of_x = (gradient @ weight).addmm_(of_low, a) if ctx.needs_input_grad[0] else None
-        of_b = (gradient.t() @ low).mul_(ctx.scaling)
-        return None if of_x is None else of_x.view(ctx.shape), None, None, of_low.t() @ rows, of_b, None
+        of_a = (of_low.t() @ rows).to(of_a_in)
+        of_b = (gradient.t() @ low).mul_(ctx.scaling).to(of_b_in)
+        of_x = None
+        if ctx.needs_input_grad[0]:
+            of_x = (gradient @ weight).addmm_(of_low, a).view(ctx.shape).to(of_x_in)
+        return of_x, None, None, of_a, of_b, None, None

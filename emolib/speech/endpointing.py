@@ -81,8 +81,8 @@ class SpeechStart:
 class SpeechEnd:
     """An utterance from sample `start` to sample `end`; it was known at `known_at`.
 
-    `clip` has the pre-roll before it. `reason` is "silence", "limit" (it was cut at the longest length
-    and goes on in the next utterance) or "stopped" (the source ended).
+    `clip` has the pre-roll before it. `reason` is "silence", "limit" (it was cut at the longest length, amid speech,
+    and the next utterance goes on with it) or "stopped" (the source ended).
     """
 
     start: int
@@ -136,6 +136,11 @@ class Endpointer:
     def silence_s(self) -> float:
         """Seconds since the last speech of the present utterance; 0 outside of one."""
         return (self._position - self._last_speech) / SAMPLE_RATE if self.speaking else 0.0
+
+    @property
+    def voiced_s(self) -> float:
+        """Seconds of what sounds like speech, before and after it is known to be an utterance; 0 outside of it."""
+        return self._voiced / SAMPLE_RATE
 
     @property
     def wait_s(self) -> float:
@@ -224,8 +229,9 @@ class Endpointer:
             if self._position - self._last_speech > self.settings.min_speech_s * SAMPLE_RATE:
                 self._forget()
             return None
-        if self._position - self._start >= self.settings.longest_s * SAMPLE_RATE:
-            return self._end("limit")
+        # A pause may be the end; only who goes on speaking is cut.
+        if self._position - self._start >= self.settings.longest_s * SAMPLE_RATE and not self.silence_s:
+            return self._end_part()
         return self._end("silence") if self.silence_s >= self.wait_s else None
 
     def _forget(self) -> None:
@@ -233,14 +239,23 @@ class Endpointer:
         self._history.extend(self._frames)
         self._clear()
 
-    def _end(self, reason: Literal["silence", "limit", "stopped"]) -> SpeechEnd:
-        end = self._position if reason == "limit" else self._last_speech
-        kept = end if reason == "limit" else min(self._position, end + round(_TAIL_S * SAMPLE_RATE))
+    def _end(self, reason: Literal["silence", "stopped"]) -> SpeechEnd:
+        # The rest of a cut utterance may be no more than silence.
+        end = max(self._last_speech, self._start + FRAME)
+        kept = min(self._position, end + round(_TAIL_S * SAMPLE_RATE))
         clip = self.clip().cut(0, kept - self._clip_start)
         event = SpeechEnd(self._start, end, self._position, clip, reason)
-        if reason != "limit":
-            self._history.extend(self._frames)
+        self._history.extend(self._frames)
         self._clear()
+        return event
+
+    def _end_part(self) -> SpeechEnd:
+        """Cut the utterance here: what follows is speech from its first frame on."""
+        event = SpeechEnd(self._start, self._position, self._position, self.clip(), "limit")
+        longest_pause, voiced = self._longest_pause, self._voiced
+        self._clear()
+        self._start = self._clip_start = self._last_speech = self._position
+        self._longest_pause, self._voiced = longest_pause, voiced
         return event
 
 

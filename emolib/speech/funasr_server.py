@@ -141,6 +141,9 @@ class FunASRServerStream:
     def hurry(self) -> None:
         """Nothing waits for more than 600 ms anyway."""
 
+    def settle(self, spoken: int) -> None:
+        """Nothing is heard twice anyway."""
+
     def partial(self) -> tuple[str, int]:
         """The text so far, and the number of samples it covers at least."""
         with self._changed:

@@ -9,15 +9,34 @@ from pathlib import Path
 import numpy as np
 
 from emolib.errors import EmolibError
+from emolib.speech.ambient import FRAME
 from emolib.speech.audio import SAMPLE_RATE, AudioClip, write_wav
 from emolib.speech.endpointing import Endpointer, SpeechEnd, SpeechStart
 from emolib.speech.sources import AudioSource
 from emolib.speech.transcript import NoSpeech, RecognitionStream, StreamingRecognizer, Transcript
 
-__all__ = ["Heard", "Partial", "Unheard", "listen", "utterances"]
+__all__ = ["FalseAlarm", "Heard", "Partial", "SpeechLikely", "Unheard", "listen", "utterances"]
 
 #: A pause this long may be the end: what was said is recognised now.
 _PAUSE_S = 0.06
+#: After a pause this long, what was said before it is not recognised again.
+_LONG_PAUSE_S = 0.3
+#: So much of what sounds like speech makes it likely; whether it is an utterance is known later.
+_LIKELY_S = 0.09
+
+
+@dataclass(frozen=True)
+class SpeechLikely:
+    """Somebody seems to speak, known at sample `known_at`; a SpeechStart or a FalseAlarm follows."""
+
+    known_at: int
+
+
+@dataclass(frozen=True)
+class FalseAlarm:
+    """What seemed to be speech was none, known at sample `known_at`: a click, a cough."""
+
+    known_at: int
 
 
 @dataclass(frozen=True)
@@ -48,6 +67,9 @@ class Unheard:
     problem: str | None = None
 
 
+Event = SpeechLikely | FalseAlarm | SpeechStart | Partial | SpeechEnd | Heard | Unheard
+
+
 def utterances(source: AudioSource, endpointer: Endpointer, *, save_to: Path | None = None) -> Iterator[AudioClip]:
     """The utterances of `source`, each with its pre-roll; written as WAV files to `save_to` where given."""
     for end in _ends(source, endpointer):
@@ -56,13 +78,12 @@ def utterances(source: AudioSource, endpointer: Endpointer, *, save_to: Path | N
         yield end.clip
 
 
-def listen(
-    source: AudioSource, endpointer: Endpointer, recognizer: StreamingRecognizer
-) -> Iterator[SpeechStart | Partial | SpeechEnd | Heard | Unheard]:
+def listen(source: AudioSource, endpointer: Endpointer, recognizer: StreamingRecognizer) -> Iterator[Event]:
     """Everything that happens in `source`, in order.
 
     Partial transcripts set how long the endpointer waits. An utterance in which no words were
-    understood, or whose recognition failed, has an Unheard in place of its Heard.
+    understood, or whose recognition failed, has an Unheard in place of its Heard. One that was cut because it
+    was long (`end.reason` "limit") goes on in the next.
     """
     session = _Session(endpointer, recognizer)
     try:
@@ -76,7 +97,8 @@ def listen(
 def _ends(source: AudioSource, endpointer: Endpointer) -> Iterator[SpeechEnd]:
     for frame in source.frames():
         event = endpointer.push(frame)
-        if isinstance(event, SpeechEnd):
+        # The rest of an utterance that was cut may hold no speech.
+        if isinstance(event, SpeechEnd) and event.end - event.start > FRAME:
             yield event
     last = endpointer.finish()
     if last:
@@ -91,8 +113,11 @@ class _Session:
         self._first = 0
         self._hurried = False
         self._seen = 0
+        self._likely = False
+        self._silence_s = 0.0
+        self._last_speech = 0
 
-    def push(self, frame: np.ndarray) -> Iterator[SpeechStart | Partial | SpeechEnd | Heard | Unheard]:
+    def push(self, frame: np.ndarray) -> Iterator[Event]:
         event = self._endpointer.push(frame)
         if self._stream and not isinstance(event, SpeechStart):
             self._stream.push(frame)
@@ -103,27 +128,46 @@ class _Session:
             yield from self._end(event)
         elif self._stream:
             yield from self._follow()
+        else:
+            yield from self._wait()
 
-    def finish(self) -> Iterator[SpeechEnd | Heard | Unheard]:
+    def finish(self) -> Iterator[Event]:
         event = self._endpointer.finish()
         if event:
             yield from self._end(event)
+        elif self._likely:
+            yield FalseAlarm(self._endpointer.position)
 
     def close(self) -> None:
         if self._stream:
             self._stream.close()
             self._stream = None
 
+    def _wait(self) -> Iterator[Event]:
+        voiced_s, known_at = self._endpointer.voiced_s, self._endpointer.position
+        if not self._likely and voiced_s >= _LIKELY_S:
+            self._likely = True
+            yield SpeechLikely(known_at)
+        elif self._likely and not voiced_s:
+            self._likely = False
+            yield FalseAlarm(known_at)
+
     def _begin(self) -> None:
+        self._likely = False
         clip = self._endpointer.clip()
         self._first = self._endpointer.position - len(clip)
         self._seen = 0
         self._hurried = False
+        self._silence_s = 0.0
         self._stream = self._recognizer.stream()
         self._stream.push(clip.samples)
 
     def _follow(self) -> Iterator[Partial]:
-        in_pause = self._endpointer.silence_s >= _PAUSE_S
+        silence_s = self._endpointer.silence_s
+        if self._silence_s >= _LONG_PAUSE_S and not silence_s:
+            self._stream.settle(self._last_speech - self._first)
+        self._silence_s, self._last_speech = silence_s, self._endpointer.last_speech
+        in_pause = silence_s >= _PAUSE_S
         if in_pause and not self._hurried:
             self._stream.hurry()
         self._hurried = in_pause
@@ -135,7 +179,7 @@ class _Session:
         if text:
             self._endpointer.hint(text, self._first + covered)
 
-    def _end(self, event: SpeechEnd) -> Iterator[SpeechEnd | Heard | Unheard]:
+    def _end(self, event: SpeechEnd) -> Iterator[Event]:
         yield event
         stream, self._stream = self._stream, None
         if not stream:

@@ -20,9 +20,9 @@ class PartialTranscripts:
     """A `RecognitionStream` that transcribes what has been said so far, again and again.
 
     The first pass starts after `first_s`, each further one after another `every_s` seconds. Each covers the
-    utterance from its start, so the one that began after the last word is the final transcript: `finish`
-    then has nothing left to do. That one does not wait for a pass that runs: two may run at once. `finish` waits
-    for at most `patience_s`.
+    utterance from its start, or from the last long pause that was understood (`settle`), so the one that began after
+    the last word is the final transcript: `finish` then has nothing left to do. That one does not wait for a pass that
+    runs: two may run at once. `finish` waits for at most `patience_s`.
     """
 
     def __init__(
@@ -34,6 +34,8 @@ class PartialTranscripts:
         self._every = round(every_s * SAMPLE_RATE)
         self._pieces: list[np.ndarray] = []
         self._count = 0
+        self._settled: Transcript | None = None
+        self._settled_up_to = 0
         self._transcript: Transcript | None = None
         self._covered = 0
         self._begun = 0
@@ -56,6 +58,12 @@ class PartialTranscripts:
         with self._changed:
             self._next = self._count
             self._start_if_due(_AT_ONCE)
+
+    def settle(self, spoken: int) -> None:
+        """Let later passes begin after the pause, where the words before it were understood in time."""
+        with self._changed:
+            if self._transcript and self._covered >= spoken and not self._failure:
+                self._settled, self._settled_up_to = self._transcript, self._covered
 
     def partial(self) -> tuple[str, int]:
         """The text so far and the number of samples it covers; empty while nothing was understood."""
@@ -98,12 +106,16 @@ class PartialTranscripts:
         self._running += 1
         self._begun = self._count
         self._next = self._count + self._every
-        self._executor.submit(self._pass, np.concatenate(self._pieces), self._count)
+        start, settled = self._settled_up_to, self._settled
+        self._executor.submit(self._pass, np.concatenate(self._pieces)[start:], start, settled)
 
-    def _pass(self, samples: np.ndarray, count: int) -> None:
+    def _pass(self, samples: np.ndarray, start: int, settled: Transcript | None) -> None:
+        count = start + len(samples)
         transcript = failure = None
         try:
             transcript = self._recognizer.transcribe(AudioClip(samples, SAMPLE_RATE, "the utterance"))
+            if settled:
+                transcript = settled.followed_by(transcript, start / SAMPLE_RATE)
         except NoSpeech:
             pass
         except EmolibError as error:
@@ -130,6 +142,9 @@ class FinalTranscript:
 
     def hurry(self) -> None:
         """Nothing is done before the end."""
+
+    def settle(self, spoken: int) -> None:
+        """Nothing is known before the end."""
 
     def partial(self) -> tuple[str, int]:
         """Nothing is known before the end."""

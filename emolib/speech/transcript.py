@@ -46,6 +46,22 @@ class Transcript:
     voice_emotion: Mapping[str, float] | None = None
     events: tuple[str, ...] = ()
 
+    def followed_by(self, rest: Transcript, after_s: float) -> Transcript:
+        """This and `rest`, whose clip began `after_s` seconds after the beginning of this one's.
+
+        The confidence is the lesser, the emotion that of `rest` where one was heard in it.
+        """
+        known = [each.confidence for each in (self, rest) if each.confidence is not None]
+        words = (Word(word.text, word.start + after_s, word.end + after_s) for word in rest.words)
+        return Transcript(
+            f"{self.text} {rest.text}",
+            rest.language or self.language,
+            min(known, default=None),
+            (*self.words, *words),
+            rest.voice_emotion or self.voice_emotion,
+            (*self.events, *rest.events),
+        )
+
 
 @runtime_checkable
 class SpeechRecognizer(Protocol):
@@ -65,6 +81,10 @@ class RecognitionStream(Protocol):
 
     def hurry(self) -> None:
         """A pause has begun: recognise what is there now, the utterance may be over."""
+        ...
+
+    def settle(self, spoken: int) -> None:
+        """Speech goes on after a long pause: what was said up to sample `spoken` need not be heard again."""
         ...
 
     def partial(self) -> tuple[str, int]:

@@ -28,9 +28,10 @@ _UNSURE = -1.0
 _LOOPED = 2.4
 #: A second try, not Whisper's five: where that fails too there is noise, and each costs a second.
 _TEMPERATURES = (0.0, 0.4)
-#: Whisper pads every clip to 30 s. With this much after the speech it hears the same and is three times as
-#: fast; with less it repeats itself.
-_PADDING_S = 10
+#: Whisper pads every clip to 30 s. In a window of this length, with this much silence at its end, it hears the
+#: same and is three to four times as fast; in a shorter one it repeats itself.
+_WINDOW_S = 11.0
+_SILENCE_S = 3.0
 _LONGEST_SHORT_S = 20
 #: The last words of an utterance do not wait for a pass over the ones before.
 _AT_ONCE = 2
@@ -141,7 +142,8 @@ class _ShortClips:
 
     def _features(self, sound: AudioClip) -> np.ndarray:
         """Log-mel features of shape (mels, frames), silence after them, an even number of frames."""
-        found = self._model.feature_extractor(sound.samples, padding=_PADDING_S * SAMPLE_RATE)
+        silence_s = max(_SILENCE_S, _WINDOW_S - sound.seconds)
+        found = self._model.feature_extractor(sound.samples, padding=round(silence_s * SAMPLE_RATE))
         return found[:, : found.shape[1] // 2 * 2]
 
 
