@@ -130,8 +130,8 @@ async def played(script: Sequence[Any]) -> AsyncIterator[Any]:
 
 
 START = SpeechStart(0, 0)
-LIKELY = SpeechLikely(0)
 NOISE = np.random.default_rng(0).normal(size=480_000).astype(np.float32)
+LIKELY = SpeechLikely(0, AudioClip(NOISE[:6_000], 16_000))
 
 
 def end(seconds: float = 1.0, reason: Any = "silence") -> SpeechEnd:
@@ -428,8 +428,9 @@ def test_who_never_stops_is_answered_after_two_minutes():
     script: list[Any] = []
     for number in range(4):
         script += [START, 30.0, cut(f"Part {number}.")]
-    (turn,) = world.converse(*script)
+    (turn,) = world.converse(*script, 30.0)
     assert turn.transcript == "Part 0. Part 1. Part 2. Part 3."
+    assert world.asked_at[0] == pytest.approx(120, abs=0.1)
 
 
 def test_an_hour_of_noise_is_not_answered_and_the_next_turn_works():
@@ -473,6 +474,16 @@ def test_the_sound_of_the_loudspeaker_is_no_interruption_whatever_words_are_hear
     turns = World(plays=plays).converse(said("I passed"), 2.5, START, 1.0, event)
     assert [turn.reply for turn in turns][0 if is_echo else 1] == REPLY
     assert len(turns) == (1 if is_echo else 2)
+
+
+@pytest.mark.parametrize("is_echo", [True, False])
+def test_a_moment_of_the_loudspeakers_own_sound_does_not_silence_it(is_echo: bool):
+    plays = NOISE[:12_000]
+    heard = AudioClip(plays, 1000).resample(16_000).samples[170_000:176_000] if is_echo else NOISE[:6_000]
+    likely = SpeechLikely(0, AudioClip(0.2 * heard, 16_000))
+    (turn,) = World(plays=plays).converse(said("I passed"), 2.5, likely, 0.3, FalseAlarm(0))
+    assert ("paused" in turn.trace.marks) is not is_echo
+    assert turn.reply == REPLY
 
 
 def test_an_estimate_that_comes_late_is_not_taken_for_the_next_turn():

@@ -284,39 +284,43 @@ class Parrot(Slate):
 def test_what_was_understood_before_a_long_pause_is_not_recognised_again():
     parrot = Parrot()
     stream = PartialTranscripts(parrot, first_s=60)
-    stream.push(0.1 * ones(2))
+    stream.push(0.1 * ones(9))
     stream.push(silence(0.06))
     stream.hurry()
-    wait_for(lambda: stream.partial() == ("1", 32_960))
+    wait_for(lambda: stream.partial() == ("1", 144_960))
     stream.push(silence(0.5))
-    stream.settle(spoken=32_000)
+    stream.settle(spoken=144_000)
     stream.push(0.2 * ones(1))
-    transcript = stream.finish(spoken=56_000)
+    transcript = stream.finish(spoken=168_000)
     assert transcript.text == "1 2"
-    assert parrot.calls == [32_960, 24_000]
-    assert [(word.text, word.start) for word in transcript.words] == [("1", 0.0), ("2", 2.06)]
+    assert parrot.calls == [144_960, 24_000]
+    assert [(word.text, word.start) for word in transcript.words] == [("1", 0.0), ("2", 9.06)]
     assert transcript.confidence == 0.5
 
 
-def test_what_was_not_understood_before_a_long_pause_is_recognised_with_the_rest():
+@pytest.mark.parametrize(("seconds", "in_time"), [(9, False), (3, True)])
+def test_what_was_not_understood_in_time_or_is_short_is_recognised_with_the_rest(seconds: int, in_time: bool):
     parrot = Parrot()
     stream = PartialTranscripts(parrot, first_s=60)
-    stream.push(0.1 * ones(0.5))
+    stream.push(0.1 * ones(seconds))
+    if in_time:
+        stream.hurry()
+        wait_for(lambda: stream.partial()[0] == "1")
     stream.push(silence(0.5))
-    stream.settle(spoken=8_000)
+    stream.settle(spoken=16_000 * seconds)
     stream.push(0.2 * ones(1))
-    assert stream.finish(spoken=32_000).text == "1 2"
-    assert parrot.calls == [32_000]
+    assert stream.finish(spoken=16_000 * (seconds + 1)).text == "1 2"
+    assert parrot.calls[-1] == 16_000 * seconds + 24_000
 
 
 def test_silence_after_what_is_settled_takes_nothing_from_it():
     stream = PartialTranscripts(Parrot())
-    stream.push(0.1 * ones(1))
+    stream.push(0.1 * ones(9))
     stream.hurry()
-    wait_for(lambda: stream.partial() == ("1", 16_000))
-    stream.settle(spoken=16_000)
+    wait_for(lambda: stream.partial() == ("1", 144_000))
+    stream.settle(spoken=144_000)
     stream.push(silence(1))
-    assert stream.finish(spoken=24_000).text == "1"
+    assert stream.finish(spoken=152_000).text == "1"
 
 
 def test_only_a_long_pause_settles_what_was_said():

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 __all__ = ["AgentTurn", "VoiceAgent"]
 
 
+#: How long ago the loudspeaker played what is only heard now, at most.
+_ECHO_S = 2.0
+
+
 @dataclass(frozen=True)
 class AgentTurn:
     """A turn that is over: what was heard of the speaker, what of the answer, and how long its stages took.
@@ -165,7 +169,10 @@ class VoiceAgent:
     async def _follow(self, event: Any) -> None:
         from emolib.speech import FalseAlarm, Heard, Partial, SpeechEnd, SpeechLikely, SpeechStart, Unheard
 
-        if isinstance(event, SpeechLikely | SpeechStart):
+        if isinstance(event, SpeechLikely):
+            if not self._is_echo(event.clip, _ECHO_S):
+                self._suspect()
+        elif isinstance(event, SpeechStart):
             self._suspect()
         elif isinstance(event, FalseAlarm):
             self._let_go_on()
@@ -285,7 +292,15 @@ class VoiceAgent:
             return True
         if clip.seconds < self.settings.least_interruption_s or repeats(text, turn.heard):
             return True
-        played = turn.player.recent
+        return self._is_echo(clip)
+
+    def _is_echo(self, clip: AudioClip, within_s: float | None = None) -> bool:
+        """Whether `clip` is the answer's own sound, of the last `within_s` seconds where that is given."""
+        if self._turn is None or not self._turn.is_speaking:
+            return False
+        played = self._turn.player.recent
+        if within_s:
+            played = played.cut(max(0, len(played) - round(within_s * played.sample_rate)), len(played))
         return is_echo(clip.samples, played.resample(clip.sample_rate).samples)
 
     def _may_be_interrupted(self, turn: OngoingTurn) -> bool:

@@ -25,11 +25,15 @@ _LONG_PAUSE_S = 0.3
 _LIKELY_S = 0.09
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SpeechLikely:
-    """Somebody seems to speak, known at sample `known_at`; a SpeechStart or a FalseAlarm follows."""
+    """Somebody seems to speak, known at sample `known_at`; a SpeechStart or a FalseAlarm follows.
+
+    `clip` is what was heard, with the pre-roll before it.
+    """
 
     known_at: int
+    clip: AudioClip
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ class _Session:
         voiced_s, known_at = self._endpointer.voiced_s, self._endpointer.position
         if not self._likely and voiced_s >= _LIKELY_S:
             self._likely = True
-            yield SpeechLikely(known_at)
+            yield SpeechLikely(known_at, self._endpointer.clip())
         elif self._likely and not voiced_s:
             self._likely = False
             yield FalseAlarm(known_at)

@@ -14,6 +14,8 @@ from emolib.speech.transcript import NoSpeech, SpeechRecognizer, Transcript
 __all__ = ["FinalTranscript", "PartialTranscripts"]
 
 _AT_ONCE = 2
+#: What is heard without what follows it is misheard more often: only a long part is worth that.
+_LEAST_SETTLED_S = 8.0
 
 
 class PartialTranscripts:
@@ -62,7 +64,8 @@ class PartialTranscripts:
     def settle(self, spoken: int) -> None:
         """Let later passes begin after the pause, where the words before it were understood in time."""
         with self._changed:
-            if self._transcript and self._covered >= spoken and not self._failure:
+            enough = self._covered - self._settled_up_to >= _LEAST_SETTLED_S * SAMPLE_RATE
+            if self._transcript and self._covered >= spoken and enough and not self._failure:
                 self._settled, self._settled_up_to = self._transcript, self._covered
 
     def partial(self) -> tuple[str, int]:

@@ -30,7 +30,7 @@ _LOOPED = 2.4
 _TEMPERATURES = (0.0, 0.4)
 #: Whisper pads every clip to 30 s. In a window of this length, with this much silence at its end, it hears the
 #: same and is three to four times as fast; in a shorter one it repeats itself.
-_WINDOW_S = 11.0
+_WINDOW_S = 10.0
 _SILENCE_S = 3.0
 _LONGEST_SHORT_S = 20
 #: The last words of an utterance do not wait for a pass over the ones before.
