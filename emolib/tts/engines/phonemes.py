@@ -22,8 +22,6 @@ _LANGUAGE = re.compile(r"\([\w-]+\)")
 _HAN = re.compile(r"([\u3400-\u9fff][\u3400-\u9fff，、；：。！？]*)")
 #: Mandarin sounds that an English voice was not trained on, by the nearest that it was; tones are dropped.
 _NEAREST = str.maketrans({"χ": "h", "ɕ": "ʃ", "ʂ": "ʃ", "ʐ": "ɹ", "y": "i", "ɤ": "ʌ", **dict.fromkeys("12345.")})
-#: References to a clause that only its list holds, as `sys.getrefcount` counts them inside a loop over it.
-_HELD_ONCE = 3
 
 
 class Phonemizer:
@@ -101,7 +99,15 @@ def _released(clauses: list[tuple[str, str, bool]]) -> Iterable[tuple[str, str, 
 
     Only what is held more often than a list holds its elements is let go, so a bridge without that fault loses nothing.
     """
-    for clause in clauses:
-        if sys.getrefcount(clause) > _HELD_ONCE:
+    for clause, count in zip(clauses, _reference_counts(clauses), strict=True):
+        if count > _HELD_ONCE:
             ctypes.pythonapi.Py_DecRef(ctypes.py_object(clause))
     return clauses
+
+
+def _reference_counts(clauses: list[Any]) -> list[int]:
+    return [sys.getrefcount(clause) for clause in clauses]
+
+
+#: The count of what nothing but its list holds, in this version of Python.
+_HELD_ONCE = _reference_counts([object()])[0]
