@@ -174,6 +174,9 @@ def test_a_keyboard_reaches_every_control_and_each_says_what_it_is(page: Any, pa
     assert names[:7] == buttons
     for name, title in zip(names[7:], ["Emotion model", "Reply model", "Voice", "Sound"], strict=True):
         assert name.startswith(title)
+    panel.get_by_role("button", name="Save").focus()
+    page.keyboard.press("Enter")
+    expect(status(panel)).to_contain_text("0 turns were written")
 
 
 @pytest.mark.brief
@@ -248,6 +251,7 @@ def test_of_two_panels_the_second_takes_over_and_the_first_says_so(page: Any, pa
 
 def test_a_page_that_is_loaded_again_shows_the_history_and_goes_on(page: Any, panel: Any):
     answered_once(page, panel, turns=1)
+    page.locator(".jp-Cell .cm-content").first.click()
     page.keyboard.press("Control+S")
     page.wait_for_timeout(1000)
     page.reload()
