@@ -141,7 +141,9 @@ def talk_and_interrupt(page: Any, panel: Any, happy_after_ms: int) -> None:
     expect(panel.locator(".emolib-felt")).to_contain_text("sure")
     expect(panel.locator(".emolib-spoken")).not_to_be_empty()
     keep_picture(panel, ".png")
-    assert interrupt(page, panel) < SILENT_AFTER_S
+    silent_after = interrupt(page, panel)
+    print(f"silent {silent_after:.3f} s after Interrupt")
+    assert silent_after < SILENT_AFTER_S
     expect(panel.locator(".emolib-history li")).to_have_count(1, timeout=10_000)
     expect(panel.locator(".emolib-history li")).to_contain_text("(interrupted)")
     expect(panel.locator(".emolib-waterfall .emolib-span").first).to_be_attached()
@@ -319,7 +321,9 @@ def test_the_same_panel_is_a_page_of_its_own_in_voila_and_a_voice_interrupts_it(
         until_played(page, 8000)
         page.evaluate(WATCH)
         expect(panel.locator(".emolib-history li").first).to_contain_text("(interrupted)", timeout=15_000)
-        assert silent_after_speech(page.evaluate("window.emolibWatched")) < SILENT_AFTER_SPEECH_S
+        silent_after = silent_after_speech(page.evaluate("window.emolibWatched"))
+        print(f"silent {silent_after:.3f} s after the first sound of a voice")
+        assert silent_after < SILENT_AFTER_SPEECH_S
         page.close()
 
 
