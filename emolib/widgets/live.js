@@ -260,6 +260,8 @@ function chooser(model, name) {
 function render({ model, el }) {
   const root = element("section", "emolib-panel");
   root.setAttribute("aria-label", "Voice conversation");
+  // Keys pressed in here are not JupyterLab's, which in its command mode takes Enter, and d d as "delete the cell".
+  root.dataset.lmSuppressShortcuts = "true";
   const status = element("p", "emolib-status"); status.setAttribute("role", "status");
   const controls = element("div", "emolib-controls"), meter = element("div", "emolib-meter");
   const level = element("div", "emolib-level"), floor = element("div", "emolib-floor");
