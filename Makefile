@@ -4,6 +4,7 @@
 # make lint      style                                              make bench      every benchmark, quick form
 # make address SLUG=owner/name   the repository's address in badges and install cells
 # make app       the live panel as a page of its own, at http://127.0.0.1:8866
+# make lab       the notebooks in JupyterLab
 # make browser   the live panel on the embedded models, tested in Chromium
 # make env-fish  the environment of Fish-Speech (.venv-fish)       make conformance  its real HTTP layer as a peer
 
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup address demo app test unit notebooks browser solutions lint bench system env-fish conformance clean
+.PHONY: setup address demo app lab test unit notebooks browser solutions lint bench system env-fish conformance clean
 
 setup: $(READY)
 
@@ -28,17 +29,24 @@ $(READY): requirements-local.txt environments/weights.txt pyproject.toml
 demo: setup
 	$(BIN)/emolib demo
 
+# Sound on its way to a page is not held back until the page has acknowledged what came before.
+PROMPT := kernel_websocket_connection_class=emolib.widgets.prompt_connection.PromptConnection
+
 # On this machine alone: whoever reaches the page reaches its kernel.
 app: setup
-	$(BIN)/voila emolib/widgets/app.ipynb --Voila.ip=127.0.0.1 --port=8866
+	$(BIN)/voila emolib/widgets/app.ipynb --Voila.ip=127.0.0.1 --port=8866 --Voila.$(PROMPT)
+
+lab: setup
+	$(BIN)/jupyter lab notebooks --ServerApp.$(PROMPT)
 
 test: setup system unit notebooks
 
 # A process a core: a second thread in each would only be in the other's way.
 unit: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/browser --numprocesses=auto --dist=worksteal
+	$(BIN)/python -m pytest tests/browser -m brief
 
-# Needs Debian's package chromium; skipped with a reason where it is missing.
+# All of the browser test. Needs Debian's package chromium; skipped with a reason where it is missing.
 browser: setup
 	EMOLIB_REAL_ENGINES=1 $(BIN)/python -m pytest tests/browser
 

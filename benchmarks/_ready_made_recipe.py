@@ -10,7 +10,9 @@ float16 adapters to emolib/adapters, judges them with `benchmarks.ready_made`, a
 carer:     CARER's 16,000 training rows after our cleaning, without those that a linear model finds mislabelled.
 everyday:  GoEmotions' training comments whose labels fall into one group of `emolib.emotions.GOEMOTIONS`, and our
            own sentences. No row of CARER, so its licence is free. A neutral text has all six labels as its soft
-           label, each alike: the adapter learns to be unsure, and abstains.
+           label, each alike: the adapter learns to be unsure, and abstains. Trained twice: on the comments with the
+           split "train" of our sentences, then at half the learning rate on all our sentences but the test's, with as
+           many comments beside them.
 
 Needs CARER and GoEmotions in $EMOLIB_DATA (default ../shared/data).
 """
@@ -37,7 +39,7 @@ from emolib.data import CleanSettings, Corpus, clean_corpus, find_label_issues, 
 from emolib.emotions import EMOTIONS, NEUTRAL
 from emolib.evaluate.scores import fit_temperature
 from emolib.files import write_json, write_text
-from emolib.finetune import RunFolder, preset, train
+from emolib.finetune import RunFolder, TrainSettings, preset, train
 from emolib.finetune.trainer import TrainingData
 from emolib.plots import run_charts
 from emolib.tables import markdown_table
@@ -46,6 +48,8 @@ ADAPTERS = ROOT / "emolib" / "adapters"
 
 _COMMON = {"batch_size": 32, "schedule": "cosine", "warmup_steps": 25, "checkpoint_steps": 20, "eval_steps": 100}
 SETTINGS = preset("cpu", **_COMMON, epochs=1.0, eval_examples=256)
+#: Of the second training of `everyday`.
+_SECOND = {"learning_rate": 5e-4}
 
 #: Label issues below this quality (the probability of the given label) are left out of the training rows.
 _SUSPICIOUS = 0.1
@@ -53,6 +57,8 @@ _SUSPICIOUS = 0.1
 _AT_MOST = {"joy": 2400, "anger": 2200, NEUTRAL: 3000}
 #: Comments of GoEmotions' training file that are held back for the temperature and the neutral threshold.
 _HELD_BACK = 1500
+#: Comments that stand beside our own sentences in the second training.
+_SECOND_COMMENTS = 6000
 _SEED = 3407
 
 
@@ -66,11 +72,13 @@ def carer_corpus(out: Path) -> Corpus:
     return Corpus("carer", *map(list, zip(*rows, strict=True)))
 
 
-def everyday_corpus() -> tuple[Corpus, list[tuple[str, str]]]:
-    """The training rows of `everyday`, and the comments held back for its thresholds."""
-    shuffle = random.Random(_SEED)
+Rows = list[tuple[str, str]]
+
+
+def everyday_comments() -> tuple[Rows, Rows]:
+    """GoEmotions' comments that `everyday` learns from, and those held back for its thresholds."""
     comments = goemotions("train")
-    shuffle.shuffle(comments)
+    random.Random(_SEED).shuffle(comments)
     held_back, comments = comments[:_HELD_BACK], comments[_HELD_BACK:]
     taken: Counter[str] = Counter()
     rows = []
@@ -78,12 +86,29 @@ def everyday_corpus() -> tuple[Corpus, list[tuple[str, str]]]:
         taken[group] += 1
         if taken[group] <= _AT_MOST.get(group, len(comments)):
             rows.append((text, group))
-    ours = sample_corpus("train")
-    rows += zip(ours.texts, ours.labels, strict=True)
-    shuffle.shuffle(rows)
+    return rows, held_back
+
+
+def our_sentences(*splits: str) -> Rows:
+    """The rows of these splits of the sample corpus."""
+    corpora = map(sample_corpus, splits)
+    return [row for corpus in corpora for row in zip(corpus.texts, corpus.labels, strict=True)]
+
+
+def everyday_corpora() -> tuple[Corpus, Corpus]:
+    """What `everyday` is trained on first, and what second."""
+    comments, _ = everyday_comments()
+    beside = random.Random(_SEED).sample(comments, _SECOND_COMMENTS)
+    first, second = comments + our_sentences("train"), beside + our_sentences("train", "more")
+    return everyday_corpus(first), everyday_corpus(second)
+
+
+def everyday_corpus(rows: Rows) -> Corpus:
+    """`rows` in an order of their own, the neutral ones with all six labels alike."""
+    rows = random.Random(_SEED).sample(rows, len(rows))
     soft = [dict.fromkeys(EMOTIONS, 1 / 6) if group == NEUTRAL else {group: 1.0} for _, group in rows]
     labels = [EMOTIONS[0] if group == NEUTRAL else group for _, group in rows]
-    return Corpus("everyday", [text for text, _ in rows], labels, soft), held_back
+    return Corpus("everyday", [text for text, _ in rows], labels, soft)
 
 
 def train_adapter(name: str, out: Path) -> None:
@@ -92,13 +117,19 @@ def train_adapter(name: str, out: Path) -> None:
     if name == "carer":
         validation = out / "carer-clean"
         corpus = _kept(out / "carer.jsonl", lambda: carer_corpus(validation))
-        held_out = load_split(validation, "validation")
-    else:
-        corpus, held_back = everyday_corpus()
-        emotional = [row for row in held_back if row[1] != NEUTRAL]
-        held_out = Corpus("held back", *map(list, zip(*emotional, strict=True)))
-    print(f"{name}: {len(corpus):,} rows", dict(Counter(corpus.labels)), file=sys.stderr)
-    train(_training_data(corpus, held_out, SETTINGS.eval_examples), out / name, SETTINGS)
+        _train(corpus, load_split(validation, "validation"), out / name, SETTINGS)
+        return
+    emotional = [row for row in everyday_comments()[1] if row[1] != NEUTRAL]
+    held_out = Corpus("held back", *map(list, zip(*emotional, strict=True)))
+    first, second = everyday_corpora()
+    before = out / f"{name}-first"
+    _train(first, held_out, before, SETTINGS)
+    _train(second, held_out, out / name, SETTINGS.replace(**_SECOND, start_from=str(before)))
+
+
+def _train(corpus: Corpus, held_out: Corpus, run: Path, settings: TrainSettings) -> None:
+    print(f"{run.name}: {len(corpus):,} rows", dict(Counter(corpus.labels)), file=sys.stderr)
+    train(_training_data(corpus, held_out, settings.eval_examples), run, settings)
 
 
 def _training_data(corpus: Corpus, held_out: Corpus, examples: int) -> TrainingData:
@@ -127,7 +158,7 @@ def install(report: Report, out: Path) -> None:
     """Put both adapters with their cards into the package, and judge them there."""
     for name in NAMES:
         classifier = EmotionClassifier.load(out / name)
-        rows, held_back = _validation_rows(), everyday_corpus()[1]
+        rows, held_back = _validation_rows(), everyday_comments()[1]
         fit_on = rows if name == "carer" else [row for row in held_back if row[1] != NEUTRAL]
         classifier = replace(classifier, temperature=_temperature(classifier, fit_on))
         if name == "everyday":

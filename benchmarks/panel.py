@@ -2,11 +2,15 @@
 
     python -m benchmarks.panel [--quick] [--json FILE]
 
-Headless Chromium hears a recording of sentences, each answered by instant engines, so that only the page, the server
-and the kernel's channel are measured, all on this machine, as the panel itself measures them. `microphone_ms_p95` is
-from the moment at which the page has a block of 32 ms until the kernel has it, `loudspeaker_ms_p95` from the moment at
-which the kernel sends a block that the page waits for until its audio thread plays the first sample of it.
-`page_mb_an_hour` is how fast the page's JavaScript memory grows from the third of the sentences on.
+Headless Chromium hears a recording of sentences, each of which is answered, all on this machine; the panel itself
+measures. `microphone_ms_p95` is from the moment at which the audio thread has filled a block of 32 ms until the kernel
+has it, `loudspeaker_ms_p95` from the moment at which the kernel sends a block that the page waits for until the audio
+thread takes its first sample, which the browser's own buffer plays `device_ms` later. Both with instant engines, so
+that only page, server and the kernel's channel are measured, and a server as `make lab` starts it. The rows have the
+same with the server as JupyterLab starts it by itself, and beside the embedded models.
+
+`page_mb_an_hour` and `kernel_mb_an_hour` are how fast the page's JavaScript memory and the memory of the kernel grow,
+fitted to all but the first third of the sentences: of ten minutes in the full form.
 
 Needs Debian's package chromium and the Python package playwright.
 """
@@ -19,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from benchmarks._report import Report, run
 
@@ -27,55 +32,88 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "browser")]
 
 _QUIET_S = 5
 _EVERY_S = 6
-_PANEL = "from instant_panel import instant_panel\n\npanel = instant_panel('That is good.')\npanel"
+#: The embedded models load first, and their answers are longer.
+_LOADED_S = 45
+_EVERY_REAL_S = 15
+_INSTANT = "from instant_panel import instant_panel\n\npanel = instant_panel('That is good.')\npanel"
+_REAL = "from emolib.widgets import LivePanel\n\npanel = LivePanel()\npanel"
 
 
 def measure(report: Report, quick: bool) -> None:
-    from lab import CHROMIUM, chromium_page, lab_with, open_panel
+    from lab import CHROMIUM, PROMPT
 
     if CHROMIUM is None:
         sys.exit("benchmarks.panel needs Debian's package chromium")
-    turns = 6 if quick else 100
+    sizes = _conversation(report, "instant", "make lab", 6 if quick else 100, PROMPT)
+    report.figures = {f"{way}_ms_p95": report.rows[0][f"{way}_ms_p95"] for way in ("microphone", "loudspeaker")}
+    report.figures["device_ms"] = report.rows[0]["device_ms_p95"]
+    for column, name in enumerate(("page", "kernel")):
+        report.figures[f"{name}_mb_an_hour"] = _growth(sizes[:, column])
+    _conversation(report, "instant", "JupyterLab's own", 6, "quit_button=True")
+    _conversation(report, "embedded models", "make lab", 4, PROMPT)
+
+
+def _conversation(report: Report, engines: str, server: str, turns: int, setting: str) -> np.ndarray:
+    """Hold a conversation of `turns` sentences, and report it in a row; megabytes of page and kernel [turns, 2]."""
+    from lab import chromium_page, lab_with, open_panel
+
+    real = engines != "instant"
+    starts = np.arange(turns) * (_EVERY_REAL_S if real else _EVERY_S) + (_LOADED_S if real else _QUIET_S)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with lab_with(_PANEL, folder) as lab, chromium_page(_recording(folder, turns), folder / "profile") as page:
+        with (
+            lab_with(_REAL if real else _INSTANT, folder, setting) as lab,
+            chromium_page(_recording(folder, starts), folder / "profile") as page,
+        ):
             panel = open_panel(page, lab)
-            panel.get_by_role("button", name="Calibrate").click()
-            page.wait_for_timeout(3000)
             panel.get_by_role("button", name="Talk").click()
-            sizes = [_answered(page, panel, turn, report) for turn in range(1, turns + 1)]
-            page.wait_for_timeout(2000)
+            sizes = [_answered(page, panel, turn) for turn in range(1, turns + 1)]
+            page.wait_for_timeout(2500)
             shown = panel.locator(".emolib-latency").get_attribute("title")
     delays = dict(part.split(" ")[:2] for part in shown.split(", "))
-    report.figures = {f"{way}_ms_p95": float(delays[way]) for way in ("microphone", "loudspeaker")}
-    hours = (turns - 3) * _EVERY_S / 3600
-    report.figures["page_mb_an_hour"] = (sizes[-1] - sizes[2]) / hours
+    report.rows.append(
+        {"engines": engines, "server": server, "answers": turns}
+        | {f"{way}_ms_p95": float(ms) for way, ms in delays.items()}
+        | {"page_mb": round(sizes[-1][0], 1), "kernel_mb": round(sizes[-1][1])}
+    )
+    return np.array(sizes)
 
 
-def _answered(page: Any, panel: Any, turn: int, report: Report) -> float:
-    """Wait for the end of turn number `turn`; the megabytes of the page's JavaScript, its rubbish collected."""
-    shown = min(turn, 20)
-    panel.locator(f".emolib-history li:nth-child({shown})").wait_for(timeout=60_000)
+def _answered(page: Any, panel: Any, turn: int) -> tuple[float, float]:
+    """Wait for the end of turn number `turn`; megabytes of the page's JavaScript, its rubbish collected, and of the
+    kernel."""
+    # The panel shows the last twenty.
+    panel.locator(f".emolib-history li:nth-child({min(turn, 20)})").wait_for(timeout=90_000)
     page.wait_for_timeout(_EVERY_S * 1000 if turn > 20 else 500)
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")
     size = session.send("Runtime.getHeapUsage")["usedSize"] / 1e6
     session.detach()
-    report.rows.append({"turn": turn, "page_mb": round(size, 2)})
-    return size
+    return size, _kernel().memory_info().rss / 1e6
 
 
-def _recording(folder: Path, turns: int) -> Path:
-    """A quiet room and a sentence every few seconds."""
+def _kernel() -> psutil.Process:
+    children = psutil.Process().children(recursive=True)
+    return next(child for child in children if "ipykernel_launcher" in child.cmdline())
+
+
+def _growth(megabytes: np.ndarray) -> float:
+    """Megabytes an hour, by the line that fits best to what was measured at each sentence."""
+    settled = megabytes[len(megabytes) // 3 :]
+    return float(np.polyfit(np.arange(len(settled)) * _EVERY_S / 3600, settled, 1)[0])
+
+
+def _recording(folder: Path, starts_s: np.ndarray) -> Path:
+    """A quiet room and a sentence at each of `starts_s`."""
     from voices import spoken
 
     from emolib.speech import AudioClip, write_wav
 
     clip = spoken("I am so happy that my sister is coming home.").resample(48_000).samples
-    seconds = _QUIET_S + (turns + 2) * _EVERY_S
+    seconds = int(starts_s[-1]) + 20
     sound = np.random.default_rng(0).normal(0, 1e-3, 48_000 * seconds).astype(np.float32)
-    for turn in range(turns):
-        begin = 48_000 * (_QUIET_S + turn * _EVERY_S)
+    for start in starts_s:
+        begin = 48_000 * int(start)
         sound[begin : begin + len(clip)] += clip
     write_wav(folder / "microphone.wav", AudioClip(sound, 48_000))
     return folder / "microphone.wav"

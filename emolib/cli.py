@@ -313,22 +313,34 @@ def _classify_file(options: argparse.Namespace, classifier: Any) -> int:
 
 
 def _add_export(commands: Any) -> None:
-    parser = _command(commands, "export", _export, "Write a run as GGUF files for llama.cpp.")
+    parser = _command(commands, "export", _export, "Write a run as GGUF files for llama.cpp, or as safetensors.")
     parser.add_argument("run", type=Path, help="a run folder, or a ready-made adapter")
-    parser.add_argument("--quant", nargs="+", default=["q8_0"], help="f16, q8_0, q4_k_m … (default q8_0)")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the GGUF files and manifest.json")
+    parser.add_argument("--quant", nargs="+", help="f16, q8_0, q4_k_m … (default q8_0)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for what is made")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--merged", dest="form", action="store_const", const="merged", help="one file (the default)")
     form.add_argument("--adapter", dest="form", action="store_const", const="adapter", help="base and LoRA apart")
+    form.add_argument(
+        "--safetensors",
+        dest="form",
+        action="store_const",
+        const="safetensors",
+        help="merged, for vLLM",
+    )
     parser.set_defaults(form="merged")
     parser.add_argument("--verify", type=int, metavar="N", default=0, help="compare with torch on N texts")
     parser.add_argument("--data", help="corpus whose texts --verify takes (default: the sample corpus)")
 
 
 def _export(options: argparse.Namespace) -> int:
-    from emolib.export import export_gguf, verify_export
+    from emolib.export import export_gguf, export_safetensors, verify_export
 
-    manifest = export_gguf(options.run, options.out, options.quant, form=options.form)
+    if options.form == "safetensors":
+        if options.quant or options.verify:
+            raise UsageError("--quant and --verify are for GGUF files; leave them out, or leave out --safetensors")
+        print(export_safetensors(options.run, options.out))
+        return 0
+    manifest = export_gguf(options.run, options.out, options.quant or ["q8_0"], form=options.form)
     if options.verify:
         manifest = verify_export(options.run, options.out, options.data, texts=options.verify)
     print(manifest.table())
@@ -350,6 +362,9 @@ def _add_talk(commands: Any) -> None:
     )
     _add_chat_options(parser)
     parser.add_argument("--tts-url", metavar="URL", help="a speech service that runs already (default: our own)")
+    parser.add_argument(
+        "--voice", metavar="NAME", help="a voice of `emolib voice list` to speak in (default: the engine's own)"
+    )
     parser.add_argument("--json", action="store_true", help="print transcript, emotion, reply and times as JSON")
     parser.add_argument("--half-duplex", action="store_true", help="nobody can interrupt: for an open loudspeaker")
     parser.add_argument("--history", type=Path, metavar="FILE", help="go on from this conversation and save it there")
@@ -362,7 +377,10 @@ def _talk(options: argparse.Namespace) -> int:
     replies = default_reply_model(options.chat_url, options.chat_model)
     if len(options.questions) != 1 or not options.answer or options.trace or options.history:
         return _converse(options, replies)
-    turn = talk(options.questions[0], options.answer, options.model, reply_model=replies, tts_url=options.tts_url)
+    turn = talk(
+        options.questions[0], options.answer, options.model, reply_model=replies, tts_url=options.tts_url,
+        voice=options.voice,
+    )  # fmt: skip
     if options.json:
         _print_json(turn.as_dict())
     else:
@@ -386,7 +404,7 @@ def _converse(options: argparse.Namespace, replies: Any) -> int:
 
     turns = talk_live(
         options.questions, options.answer, options.model, reply_model=replies, tts_url=options.tts_url,
-        half_duplex=options.half_duplex, history=history, on_turn=show, ready=_say,
+        voice=options.voice, half_duplex=options.half_duplex, history=history, on_turn=show, ready=_say,
     )  # fmt: skip
     if options.history:
         history.save(options.history)

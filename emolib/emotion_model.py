@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,7 +31,15 @@ if TYPE_CHECKING:
 
     from emolib.finetune.batches import PromptEncoder
 
-__all__ = ["AdapterSource", "EmotionModel", "find_adapter", "load_emotion_model", "read_adapter_notes", "write_notes"]
+__all__ = [
+    "AdapterSource",
+    "EmotionModel",
+    "find_adapter",
+    "load_emotion_model",
+    "read_adapter_notes",
+    "ready_made",
+    "write_notes",
+]
 
 #: What an adapter folder says about itself beyond PEFT's own files.
 NOTES = "emolib.json"
@@ -108,13 +117,19 @@ def find_adapter(name: str | Path) -> AdapterSource:
     if not (path / "config.json").is_file() and (isinstance(name, Path) or _looks_like_a_path(path)):
         RunFolder.open(path)  # says what is missing
     try:
-        return AdapterSource(resolve_base(name).name, None)
+        # A merged model (`emolib export --safetensors`) carries the notes of the adapter that is in it.
+        return _source(resolve_base(name).name, None, read_adapter_notes(path))
     except UsageError as error:
-        known = ", ".join(sorted(folder.parent.name for folder in _READY_MADE.glob("*/adapter_config.json")))
+        known = ", ".join(ready_made())
         raise UsageError(
             f"no emotion model {str(name)!r}: it is no run folder or adapter folder"
             f"{f', none of the ready-made {known}' if known else ''}, and {error}"
         ) from error
+
+
+def ready_made() -> list[str]:
+    """The names of the adapters that ship with the package."""
+    return sorted(path.parent.name for path in _READY_MADE.glob("*/adapter_config.json"))
 
 
 def load_emotion_model(
@@ -164,11 +179,15 @@ def _is_run_folder(path: Path) -> bool:
 def _adapter_source(adapter: Path) -> AdapterSource:
     notes = {**_run_notes(adapter.parent / "config.json"), **read_adapter_notes(adapter)}
     base = notes.get("base_model") or {}
+    source = _source(base.get("name") or _peft_base(adapter), adapter, notes)
+    return dataclasses.replace(source, base_sha256=base.get("sha256"))
+
+
+def _source(base: str, adapter: Path | None, notes: Mapping[str, Any]) -> AdapterSource:
     return AdapterSource(
-        base=base.get("name") or _peft_base(adapter),
+        base=base,
         adapter=adapter,
         prompt=get_prompt(notes.get("prompt", PAPER.name)),
-        base_sha256=base.get("sha256"),
         temperature=float(notes.get("temperature", 1.0)),
         abstain_below=float(notes.get("abstain_below", ABSTAIN_BELOW)),
     )

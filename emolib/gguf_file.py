@@ -10,7 +10,7 @@ import math
 import shutil
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from emolib.errors import ModelError, UsageError
 from emolib.files import atomic_path
 
-__all__ = ["VOCABULARY", "GGUFHeader", "add_metadata", "check_fits", "read_header"]
+__all__ = ["VOCABULARY", "GGUFHeader", "add_metadata", "check_fits", "read_header", "with_tensors_of"]
 
 #: Where an adapter that emolib exported says how many tokens its base model knows.
 VOCABULARY = "emolib.vocabulary"
@@ -136,6 +136,62 @@ def add_metadata(path: Path, values: Mapping[str, str | float]) -> None:
         shutil.copyfileobj(source, target, 1 << 20)
 
 
+def with_tensors_of(full: Path, path: Path, chosen: Callable[[str], bool]) -> None:
+    """Put those tensors of the GGUF file `full` whose names are `chosen` into `path`, through a temporary name.
+
+    Both hold the same tensors, in other types. The metadata of `path` stays.
+    """
+    header = read_header(path)
+    wanted = _tensor_places(full)
+    places = {name: wanted[name] if chosen(name) else place for name, place in _tensor_places(path).items()}
+    alignment = _alignment(header.metadata)
+    with atomic_path(path) as temporary, open(path, "rb") as source, open(temporary, "wb") as target:
+        target.write(source.read(header.metadata_end))
+        offset = 0
+        for name, place in places.items():
+            target.write(_tensor_entry(name, place, offset))
+            offset += place.size + -place.size % alignment
+        for place in places.values():
+            target.write(bytes(-target.tell() % alignment))
+            with open(place.path, "rb") as file:
+                file.seek(place.start)
+                for length in _chunks(place.size):
+                    target.write(file.read(length))
+
+
+@dataclass(frozen=True)
+class _TensorPlace:
+    """Where the data of a tensor lies: `start` and `size` in bytes, and its type by number."""
+
+    path: Path
+    shape: tuple[int, ...]
+    kind: int
+    start: int
+    size: int
+
+
+def _tensor_places(path: Path) -> dict[str, _TensorPlace]:
+    header = read_header(path)
+    places = {}
+    with open(path, "rb") as file:
+        file.seek(header.metadata_end)
+        for _ in header.shapes:
+            name, shape, kind, size, offset = _tensor(file)
+            places[name] = _TensorPlace(path, shape, kind, header.data_start + offset, size)
+    return places
+
+
+def _tensor_entry(name: str, place: _TensorPlace, offset: int) -> bytes:
+    own, dimensions = name.encode(), len(place.shape)
+    return struct.pack(f"<Q{len(own)}sI{dimensions}QIQ", len(own), own, dimensions, *place.shape, place.kind, offset)
+
+
+def _chunks(size: int, limit: int = 1 << 24) -> Iterator[int]:
+    """`size` in portions of at most `limit`."""
+    for start in range(0, size, limit):
+        yield min(limit, size - start)
+
+
 def _read(file: BinaryIO, path: Path) -> tuple[GGUFHeader, int]:
     """The header, and how many bytes of tensor data follow it."""
     if file.read(4) != b"GGUF":
@@ -150,7 +206,7 @@ def _read(file: BinaryIO, path: Path) -> tuple[GGUFHeader, int]:
     data_bytes = 0
     for _ in range(tensors):
         name, shape, kind, size, offset = _tensor(file)
-        types[kind] += 1
+        types[_tensor_type(kind)[0]] += 1
         shapes[name] = shape
         data_bytes = max(data_bytes, offset + size)
     tensors_end = file.tell()
@@ -163,14 +219,19 @@ def _alignment(metadata: Mapping[str, Any]) -> int:
     return int(metadata.get("general.alignment", _ALIGNMENT))
 
 
-def _tensor(file: BinaryIO) -> tuple[str, tuple[int, ...], str, int, int]:
-    """A tensor's name, shape, type, bytes, and place in the data."""
+def _tensor(file: BinaryIO) -> tuple[str, tuple[int, ...], int, int, int]:
+    """A tensor's name, shape, type by number, bytes, and place in the data."""
     own = _string(file)
     (dimensions,) = _unpack(file, "<I")
     shape = _unpack(file, f"<{dimensions}Q")
     kind, offset = _unpack(file, "<IQ")
-    name, values, size = _TENSOR_TYPES.get(kind, (f"type {kind}", 1, 0))
-    return own, shape, name, math.prod(shape) // values * size, offset
+    _, values, size = _tensor_type(kind)
+    return own, shape, kind, math.prod(shape) // values * size, offset
+
+
+def _tensor_type(kind: int) -> tuple[str, int, int]:
+    """Name, values a block and bytes a block of a type by its number."""
+    return _TENSOR_TYPES.get(kind, (f"type {kind}", 1, 0))
 
 
 def _value(file: BinaryIO, kind: int) -> Any:

@@ -20,7 +20,7 @@ __all__ = ["QUANTISATIONS", "convert_adapter", "convert_model", "known_quantisat
 #: Quantisations by name: libllama's file type, and about how many bits a weight takes.
 QUANTISATIONS: dict[str, tuple[int, float]] = {
     "f16": (1, 16.0),
-    "q8_0": (7, 8.5),
+    "q8_0": (7, 9.1),
     "q6_k": (18, 6.6),
     "q5_k_m": (17, 5.7),
     "q4_k_m": (15, 4.9),

@@ -131,8 +131,7 @@ def _play_and_record(source: Any, open_sink: Callable[[], Any]) -> dict[str, Any
     """A chirp through the player and the loudspeaker, and what the microphone heard meanwhile."""
     from emolib.speech import AudioClip, OrderedPlayer
 
-    t = np.arange(16_000, dtype=np.float32) / 16_000
-    played = (0.5 * np.sin(2 * np.pi * (200 * t + 900 * t**2))).astype(np.float32)
+    played = _chirp(16_000)
     heard: list[np.ndarray] = []
     recorder = threading.Thread(target=_record, args=(source, 2.5, heard))
     recorder.start()
@@ -163,6 +162,53 @@ def _likeness(samples: np.ndarray, part: np.ndarray) -> float:
     place = int(np.argmax(match))
     norm = float(np.linalg.norm(part) * np.linalg.norm(samples[place : place + len(part)]))
     return float(match[place]) / max(norm, 1e-9)
+
+
+@trial
+def audition() -> dict[str, Any]:
+    """A reference clip that is played and recorded as `emolib voice` does it, then without the card."""
+    card = SoundCard(Path(os.environ["PULSE_RUNTIME_PATH"]))
+    card.plug_in()
+    # PortAudio looks for devices when it is imported.
+    import sounddevice
+
+    from emolib.errors import DeviceError
+    from emolib.speech import AudioClip
+    from emolib.tts.audition import play, record
+
+    sounddevice.default.device = "pulse"
+    clip = AudioClip(_chirp(44_100), 44_100)
+    # The recording ends the play of sounddevice in its own process, so the clip comes from another.
+    player = subprocess.Popen([sys.executable, __file__, "played"], stdout=subprocess.DEVNULL)
+    heard = record(3.0)
+    player.wait(10)
+    card.pull_out()
+    messages = []
+    for act in (lambda: record(0.2), lambda: play(clip)):
+        try:
+            act()
+        except DeviceError as error:
+            messages.append(str(error))
+    tenths = [_likeness(heard.samples, tenth) for tenth in np.split(clip.samples, 10)]
+    return {"seconds": heard.seconds, "correlation": float(np.median(tenths)), "messages": messages}
+
+
+@trial
+def played() -> dict[str, Any]:
+    """A chirp through `emolib.tts.audition.play`."""
+    import sounddevice
+
+    from emolib.speech import AudioClip
+    from emolib.tts.audition import play
+
+    sounddevice.default.device = "pulse"
+    play(AudioClip(_chirp(44_100), 44_100))
+    return {}
+
+
+def _chirp(sample_rate: int) -> np.ndarray:
+    t = np.arange(sample_rate, dtype=np.float32) / sample_rate
+    return (0.5 * np.sin(2 * np.pi * (200 * t + 900 * t**2))).astype(np.float32)
 
 
 @trial

@@ -13,7 +13,7 @@ import numpy as np
 import uvicorn
 from fastapi import FastAPI
 
-from emolib.tts.engines import EngineError, Utterance
+from emolib.tts.engines import Engine, EngineError, Utterance
 from emolib.tts.references import ReferenceStore
 from emolib.tts.service import create_app
 from emolib.tts.speaker import ServiceLimits
@@ -73,7 +73,7 @@ def wait_at(word: str, gate: threading.Event) -> Callable[[str], None]:
 
 @contextlib.contextmanager
 def speech_server(
-    engine: ToneEngine, folder: Path, limits: ServiceLimits | None = None, api_key: str | None = None
+    engine: Engine, folder: Path, limits: ServiceLimits | None = None, api_key: str | None = None
 ) -> Iterator[str]:
     """The URL of a service over `engine`, with its references in `folder`."""
     with application_server(create_app(engine, ReferenceStore(folder), limits, api_key)) as url:

@@ -170,7 +170,29 @@ def test_the_key_is_sent_and_is_in_no_log_error_or_representation(answer, caplog
     assert KEY not in shown.getvalue() + caplog.text + repr(model) + model.name
 
 
+def test_the_key_is_in_no_saved_notebook(tmp_path, monkeypatch):
+    """A notebook that shows the model and fails at a reply, saved with its outputs."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with scripted_server(Status(400, f"wrong {KEY}")) as server:
+        cells = [
+            "from emolib.chat import Message, OpenAIReplyModel",
+            f"model = OpenAIReplyModel(base_url={server.url!r}, retries=0)\nmodel",
+            "[piece async for piece in model.stream([Message('user', 'Hello.')], None)]",
+        ]
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        NotebookClient(notebook, allow_errors=True, timeout=60).execute()
+    nbformat.write(notebook, tmp_path / "saved.ipynb")
+    saved = (tmp_path / "saved.ipynb").read_text(encoding="utf-8")
+    assert server.keys == [f"Bearer {KEY}"]
+    assert "OpenAIReplyModel(model=" in saved
+    assert "failed with HTTP 400" in saved
+    assert KEY not in saved
+
+
 def test_a_password_in_the_url_is_not_shown():
     model = OpenAIReplyModel(base_url="https://user:secret@host.example/v1?token=abc")
-    assert "secret" not in model.name
-    assert "abc" not in model.name
+    assert "secret" not in model.name + repr(model)
+    assert "abc" not in model.name + repr(model)

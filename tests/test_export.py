@@ -17,7 +17,7 @@ from emolib.cli import main
 from emolib.errors import InputError, ModelError, ServiceError, StorageError, UsageError
 from emolib.export import Manifest, export_gguf, verify_export
 from emolib.files import sha256
-from emolib.gguf_file import read_header
+from emolib.gguf_file import read_header, with_tensors_of
 from emolib.models import chat_gguf, load_tokenizer, resolve_base
 from emolib.prompts import PAPER
 
@@ -157,6 +157,28 @@ def test_k_quants_fall_back_where_rows_do_not_divide_into_their_blocks(merged):
     assert "Q4_K" not in k_quant.tensor_types or k_quant.tensor_types["Q5_0"] > k_quant.tensor_types["Q4_K"]
 
 
+def test_q8_0_keeps_keys_values_and_the_last_block_in_f16(merged):
+    q8_0 = next(entry for entry in Manifest.read(merged).files if entry.type == "q8_0")
+    # Of 15 matrices, those of the last of two blocks (7), and the keys and values of the first.
+    assert q8_0.tensor_types == {"F16": 9, "Q8_0": 6, "F32": 5}
+
+
+def test_tensors_change_files_whole_and_the_others_stay(merged, tmp_path):
+    from gguf import GGUFReader
+
+    f16, q4 = file_of(merged, "merged"), file_of(merged, "merged", "q4_k_m")
+    mixed = shutil.copy2(q4, tmp_path / "mixed.gguf")
+    with_tensors_of(f16, mixed, lambda name: name.endswith("ffn_up.weight"))
+    assert read_header(mixed).metadata == read_header(q4).metadata
+    read = {path: GGUFReader(path).tensors for path in (f16, q4, mixed)}
+    for number, tensor in enumerate(read[mixed]):
+        same = read[f16 if tensor.name.endswith("ffn_up.weight") else q4]
+        there = next(other for other in same if other.name == tensor.name)
+        assert (tensor.name, tensor.tensor_type) == (read[q4][number].name, there.tensor_type)
+        np.testing.assert_array_equal(tensor.data, there.data)
+    assert [path.name for path in tmp_path.iterdir()] == ["mixed.gguf"]
+
+
 def test_second_export_of_the_same_run_adds_to_the_manifest(merged, split):
     older, newer = Manifest.read(merged), Manifest.read(split)
     assert len(newer.joined(older).files) == len(older.files) + len(newer.files)
@@ -224,6 +246,45 @@ def test_adapter_alone_or_of_another_architecture_is_refused(split, tmp_path):
     other.write_bytes(content)
     with pytest.raises(ModelError, match="is for qwen2"):
         EmotionClassifier.load(file_of(split, "base"), adapter=other)
+
+
+def test_safetensors_folder_answers_in_transformers_as_the_run_does(run, tmp_path, expected, capsys):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    (tmp_path / "tiny-emotion").mkdir()
+    (tmp_path / "tiny-emotion" / "older.txt").write_text("an export that was here before")
+    assert main(["export", str(run), "--safetensors", "--out", str(tmp_path)]) == 0
+    folder = tmp_path / "tiny-emotion"
+    assert capsys.readouterr().out.strip() == str(folder)
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    assert not (folder / "older.txt").exists()
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    assert model.dtype == torch.float16
+    assert tokenizer.chat_template == load_tokenizer("smollm2-135m").chat_template
+    notes = json.loads((folder / "emolib.json").read_text())
+    first = [tokenizer.encode(label)[0] for label in notes["labels"]]
+    found = []
+    plain = [
+        number for number, text in enumerate(TEXTS) if "<|" not in text
+    ]  # a tokenizer alone takes that for a token
+    for text in (TEXTS[number] for number in plain):
+        ids = tokenizer(notes["template"].format(text, ""), return_tensors="pt").input_ids
+        with torch.inference_mode():
+            found.append(model.float()(ids).logits[0, -1, first].numpy())
+    np.testing.assert_allclose(np.log(softmax(np.array(found))), expected[plain], atol=0.03)
+    loaded = EmotionClassifier.load(folder)
+    np.testing.assert_allclose(log_probabilities(loaded), expected, atol=0.03)
+    assert loaded.abstain_below == EmotionClassifier.load(run).abstain_below
+
+
+def test_safetensors_take_no_quantisation_and_see_a_full_disk_first(run, tmp_path, monkeypatch, capsys):
+    assert main(["export", str(run), "--safetensors", "--quant", "q8_0", "--out", str(tmp_path)]) == 2
+    assert "--quant" in capsys.readouterr().err
+    monkeypatch.setattr("emolib.export.gguf.shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 1000))
+    assert main(["export", str(run), "--safetensors", "--out", str(tmp_path)]) == 1
+    assert "GB free" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_run_without_a_manifest_cannot_be_verified(run, tmp_path):

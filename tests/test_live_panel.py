@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,22 +16,49 @@ from voices import silence, spoken
 
 from emolib.dialogue import Stages
 from emolib.speech import AudioClip, write_wav
+from emolib.widgets.choices import Choice
 from emolib.widgets.live import LivePanel
 from emolib.widgets.speaker import BrowserSink
 
 
 @contextmanager
-def engines() -> Iterator[Stages]:
+def engines(_choice: Choice) -> Iterator[Stages]:
     yield Stages(Heard(), Felt(scores("joy")), Replies("All is well. Good."), Spoken(), "a test")
 
 
-@pytest.fixture
-def panel(tmp_path: Path) -> Iterator[LivePanel]:
-    panel = LivePanel(engines=engines, save_to=tmp_path / "turns.jsonl")
+SIX_WORDS = ["One two three four five six.", "Seven eight nine ten eleven twelve."]
+
+
+def engines_that_speak(words: int) -> Callable[[Choice], AbstractContextManager[Stages]]:
+    """Engines whose answer has clauses of `words` words, of a tenth of a second each."""
+    answer = " ".join(SIX_WORDS) if words == 6 else f"{'very ' * words}long."
+
+    @contextmanager
+    def open_engines(_choice: Choice) -> Iterator[Stages]:
+        yield Stages(Heard(), Felt(scores("joy")), Replies(answer), Spoken(), "a test")
+
+    return open_engines
+
+
+@contextmanager
+def opened(folder: Path, engines: Callable[[Choice], AbstractContextManager[Stages]]) -> Iterator[LivePanel]:
+    """A panel without a page; what it sends there stands in `sent`."""
+    panel = LivePanel(engines=engines, save_to=folder / "turns.jsonl")
     panel.sent = []
     panel.widget.send = lambda content, buffers=None: panel.sent.append((content["kind"], buffers))
     yield panel
     panel.close()
+
+
+@pytest.fixture
+def panel(tmp_path: Path) -> Iterator[LivePanel]:
+    with opened(tmp_path, engines) as panel:
+        yield panel
+
+
+def idle(thread: threading.Thread) -> bool:
+    """Whether `thread` is one of a pool's, which wait for the next conversation."""
+    return thread.name.startswith(("ThreadPool", "asyncio"))
 
 
 def tell(panel: LivePanel, kind: str, *buffers: bytes) -> None:
@@ -61,12 +90,15 @@ def test_what_is_said_into_the_page_is_answered_in_the_page(panel: LivePanel):
     assert eventually(lambda: panel.turns)
     assert panel.widget.history[0]["reply"] == "All is well. Good."
     assert panel.widget.emotions["joy"] == pytest.approx(0.9)
+    assert panel.widget.felt == "joy, 90% sure"
     assert "First sound after" in panel.widget.latency
+    assert {"endpoint", "recognise", "reply", "speak"} <= {span["stage"] for span in panel.widget.waterfall}
     assert any(kind == "sound" for kind, _ in panel.sent)
     tell(panel, "save")
     assert panel.save_to.read_text().count("\n") == 1
     tell(panel, "clear")
     assert panel.widget.history == []
+    assert panel.turns == []
 
 
 def test_an_uploaded_recording_is_answered(panel: LivePanel, tmp_path: Path):
@@ -78,7 +110,7 @@ def test_an_uploaded_recording_is_answered(panel: LivePanel, tmp_path: Path):
 def test_an_upload_that_is_no_recording_is_one_sentence(panel: LivePanel):
     tell(panel, "upload", b"this is no sound")
     assert "recording.wav" in panel.widget.status
-    assert panel._thread is None
+    assert not panel.widget.talking
 
 
 def test_calibration_measures_the_room(panel: LivePanel):
@@ -90,39 +122,106 @@ def test_calibration_measures_the_room(panel: LivePanel):
     assert "Press Talk" in panel.widget.status
 
 
+def test_a_turn_that_was_broken_off_is_told_in_the_history(tmp_path: Path):
+    with opened(tmp_path, engines_that_speak(words=40)) as panel:
+        tell(panel, "talk")
+        for block in pcm(question()):
+            tell(panel, "sound", block)
+        assert eventually(lambda: panel.widget.spoken)
+        tell(panel, "interrupt")
+        assert eventually(lambda: panel.turns)
+        assert panel.widget.history[0]["interrupted"]
+        assert panel.widget.spoken == ""
+
+
+def test_what_is_shown_as_spoken_is_the_clause_that_is_heard(tmp_path: Path):
+    with opened(tmp_path, engines_that_speak(words=6)) as panel:
+        shown: list[tuple[float, str]] = []
+        panel.widget.observe(lambda change: shown.append((time.monotonic(), change["new"])), "spoken")
+        tell(panel, "talk")
+        for block in pcm(question()):
+            tell(panel, "sound", block)
+        assert eventually(lambda: panel.turns)
+    assert [clause for _, clause in shown] == [*SIX_WORDS, ""]
+    assert shown[1][0] - shown[0][0] == pytest.approx(0.6, abs=0.25), "not when it was given to the player"
+
+
 def test_a_second_conversation_and_a_lost_microphone_are_told(panel: LivePanel):
     tell(panel, "talk")
     tell(panel, "talk")
     assert "press Stop first" in panel.widget.status
-    assert eventually(lambda: panel._agent)
+    assert eventually(lambda: panel._session.agent)
     tell(panel, "lost")
-    assert eventually(lambda: not panel._thread.is_alive())
+    assert panel._session.wait(20)
+    assert panel.widget.status == "The microphone is gone: connect it again and press Talk."
+
+
+def say(panel: LivePanel, kind: str, page: float, **more: float) -> None:
+    panel._on_message(panel.widget, {"kind": kind, "number": 0, "page": page, **more}, [bytes(1024)])
 
 
 def test_a_page_that_was_reloaded_takes_the_conversation_over(panel: LivePanel):
-    def say(kind: str, page: float) -> None:
-        panel._on_message(panel.widget, {"kind": kind, "number": 0, "page": page}, [bytes(1024)])
-
-    say("talk", 0.25)
-    say("sound", 0.25)
-    assert eventually(lambda: panel._agent)
-    first = panel._thread
-    say("talk", 0.75)
-    say("sound", 0.75)
-    say("sound", 0.25)  # two pages at once: the one where Talk was pressed last is heard
+    say(panel, "talk", 0.25)
+    say(panel, "sound", 0.25)
+    assert eventually(lambda: panel._session.agent)
+    first = panel._session
+    say(panel, "talk", 0.75)
+    say(panel, "sound", 0.75)
+    say(panel, "sound", 0.25)  # two pages at once: the one where Talk was pressed last is heard
     assert panel._page == 0.75
+    assert ("taken", None) in panel.sent, "the first page is told"
     assert eventually(lambda: panel.widget.status.startswith("Listening"))
-    assert panel._thread is not first
-    assert not first.is_alive()
+    assert panel._session is not first
+    assert first.wait(0)
+
+
+def test_only_the_page_that_has_the_microphone_ends_the_conversation_when_it_is_left(panel: LivePanel):
+    say(panel, "talk", 0.25)
+    say(panel, "leave", 0.75)
+    assert panel.widget.talking
+    say(panel, "leave", 0.25)
+    assert not panel.widget.talking
+    assert panel._session.wait(20)
+
+
+def test_a_second_panel_takes_the_conversation_over_and_the_first_says_how_to_have_it_back(
+    panel: LivePanel, tmp_path: Path
+):
+    tell(panel, "talk")
+    assert eventually(lambda: panel.widget.status.startswith("Listening"))
+    with opened(tmp_path, engines) as second:
+        tell(second, "talk")
+        assert panel._session.wait(20)
+        assert "press Talk to have it back" in panel.widget.status
+        assert eventually(lambda: second.widget.status.startswith("Listening"))
+
+
+def test_a_microphone_at_another_rate_is_resampled(panel: LivePanel):
+    say(panel, "calibrate", 0.25, rate=48_000)
+    noise = np.random.default_rng(0).normal(0, 0.01, 2 * 48_000 + 1536).astype(np.float32)
+    for block in pcm(noise[: 48_000 * 2 - 512]):
+        panel._on_message(panel.widget, {"kind": "sound", "page": 0.25}, [block])
+    assert "Measuring" in panel.widget.status, "two seconds are 96,000 samples"
+    for block in pcm(noise[48_000 * 2 - 512 :]):
+        panel._on_message(panel.widget, {"kind": "sound", "page": 0.25}, [block])
+    assert panel.widget.floor_dbfs == pytest.approx(-44.8, abs=1), "a third of its power lies under 8 kHz"
 
 
 def test_talk_after_stop_waits_for_the_end_of_the_first_conversation(panel: LivePanel):
     tell(panel, "talk")
-    assert eventually(lambda: panel._agent)
+    assert eventually(lambda: panel._session.agent)
     tell(panel, "stop")
     tell(panel, "talk")
     assert "press Stop first" not in panel.widget.status
     assert eventually(lambda: panel.widget.status.startswith("Listening"))
+
+
+def test_a_panel_that_is_closed_lets_go_of_everything(tmp_path: Path):
+    before = set(threading.enumerate())
+    with opened(tmp_path, engines) as panel:
+        tell(panel, "talk")
+        assert eventually(lambda: panel.widget.status.startswith("Listening"))
+    assert eventually(lambda: not [thread for thread in set(threading.enumerate()) - before if not idle(thread)], 5)
 
 
 def test_the_speaker_keeps_less_than_a_tenth_of_a_second_ahead_and_loses_no_sample():
@@ -154,3 +253,20 @@ def test_a_silenced_speaker_sends_nothing_more_until_the_next_player():
     sink.start(lambda count: np.zeros(count, np.float32))
     assert eventually(lambda: len(sent) > before)
     sink.close()
+
+
+def test_the_server_of_make_lab_holds_no_sound_back():
+    channels = pytest.importorskip("jupyter_server.services.kernels.connection.channels")
+    from emolib.widgets.prompt_connection import PromptConnection
+
+    makefile = (Path(__file__).parent.parent / "Makefile").read_text()
+    assert f"{PromptConnection.__module__}.{PromptConnection.__name__}" in makefile
+    promptly: list[bool] = []
+
+    class Connection(PromptConnection):
+        websocket_handler = SimpleNamespace(set_nodelay=promptly.append)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(channels.ZMQChannelsWebsocketConnection, "connect", lambda self: "connected")
+        assert Connection().connect() == "connected"
+    assert promptly == [True]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import json
 import re
 import shutil
@@ -16,6 +18,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("0*.ipynb"))
 EVERY = sorted((ROOT / "notebooks").glob("*.ipynb"))
+API_KEY = re.compile(r"\bsk-[\w-]{16}")
 MACHINE_PATH = re.compile(r"/(?:home|root|tmp|work|Users|content)/\w")
 
 
@@ -49,9 +52,41 @@ def test_a_notebook_says_what_it_is_for_and_opens_in_colab(path: Path):
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
 def test_the_first_cells_install_and_set(path: Path):
     install, settings = cells(path, "code")[:2]
-    assert "google.colab" in install["source"]
     assert len(install["source"].splitlines()) <= 6
     assert settings["source"].startswith("QUICK = True")
+    imported, colab = tree(install).body
+    assert ast.unparse(imported) == "import sys"
+    assert isinstance(colab, ast.If)
+    assert ast.unparse(colab.test) == "'google.colab' in sys.modules"
+    assert not colab.orelse
+    pinned = re.findall(r"-r (\S+)", install["source"])
+    assert pinned == ["requirements-colab.txt", "environments/weights.txt"], "the files whose pins are tested"
+
+
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
+def test_what_the_cells_call_exists_and_takes_the_arguments(path: Path):
+    known: dict[str, Any] = {}
+    for cell in cells(path, "code"):
+        for node in ast.walk(tree(cell)):
+            if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "emolib":
+                module = importlib.import_module(node.module)
+                known |= {alias.asname or alias.name: getattr(module, alias.name) for alias in node.names}
+        for node in ast.walk(tree(cell)):
+            if isinstance(node, ast.Call) and (called := of_emolib(node.func, known)):
+                named = {keyword.arg: None for keyword in node.keywords if keyword.arg}
+                starred = any(isinstance(argument, ast.Starred) for argument in node.args)
+                given = [] if starred else node.args
+                assert inspect.signature(called).bind_partial(*given, **named), ast.unparse(node)
+    assert known
+
+
+def of_emolib(function: ast.expr, known: dict[str, Any]) -> Any:
+    """What `function` names, where that is a name of ours or an attribute of one; else None."""
+    if isinstance(function, ast.Name):
+        return known.get(function.id)
+    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id in known:
+        return getattr(known[function.value.id], function.attr)
+    return None
 
 
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
@@ -59,7 +94,7 @@ def test_a_notebook_is_thin(path: Path):
     for cell in cells(path, "code"):
         for node in ast.walk(tree(cell)):
             assert not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef), cell["source"]
-            if isinstance(node, ast.For | ast.While):
+            if isinstance(node, ast.For | ast.AsyncFor | ast.While):
                 assert node.end_lineno - node.lineno < 3, cell["source"]
 
 
@@ -68,10 +103,23 @@ def test_a_lesson_has_exercises_and_leads_on(path: Path):
     text = "\n".join(cell["source"] for cell in cells(path, "markdown"))
     assert len(re.findall(r"^\d\. ", text.partition("## Exercises")[2], re.MULTILINE)) >= 3
     assert "**What you should see:**" in text
+    assert re.search(rf"^## {int(path.stem[:2])}\.1 ", text, re.MULTILINE), "numbered sections"
+    after = LESSONS[LESSONS.index(path) + 1].name if path != LESSONS[-1] else "solutions.ipynb"
+    assert f"]({after})" in text
+    assert "](solutions.ipynb)" in text
     for name in re.findall(r"\]\((\w+\.ipynb)\)", text):
         assert (path.parent / name).is_file(), name
     for name in re.findall(r"!\[[^]]*\]\((\.\./[^)]+)\)", text):
         assert (path.parent / name).is_file(), name
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_every_exercise_has_a_solution(number: int):
+    lesson = "\n".join(cell["source"] for cell in cells(LESSONS[number - 1], "markdown"))
+    solutions = "\n".join(cell["source"] for cell in cells(ROOT / "notebooks" / "solutions.ipynb", "markdown"))
+    asked = re.findall(r"^(\d)\. ", lesson.partition("## Exercises")[2], re.MULTILINE)
+    own = solutions.partition(f"## {number} · ")[2].partition("\n## ")[0]
+    assert re.findall(r"^\*\*(\d)\.\*\*", own, re.MULTILINE) == asked
 
 
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
@@ -79,6 +127,7 @@ def test_the_outputs_of_a_real_run_are_there_and_small(path: Path):
     text = path.read_text(encoding="utf-8")
     assert len(text) < 1_000_000
     assert not MACHINE_PATH.search(text), MACHINE_PATH.search(text)
+    assert not API_KEY.search(text)
     done = [cell for cell in cells(path, "code") if cell["execution_count"]]
     assert len(done) == len(cells(path, "code"))
     assert any(cell["outputs"] for cell in done)

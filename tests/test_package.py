@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "tts": {"speech", "models"},
     "chat": {"models", "llama_server", "llama_cpp"},
     "dialogue": {"speech", "tts", "chat", "classify", "finetune", "models"},
-    "widgets": {"dialogue", "speech", "tts", "chat", "classify", "plots", "models"},
+    "widgets": {"dialogue", "speech", "tts", "chat", "classify", "plots", "models", "emotion_model", "gguf_file"},
 }
 TOP = {"adapters", "cli", "demo", "doctor", "__init__"}
 

@@ -31,7 +31,7 @@ def test_the_papers_run_is_planned_as_the_paper_found_it() -> None:
 def test_gguf_sizes_are_those_of_files_that_were_made() -> None:
     # SmolLM2-135M, converted and quantised with llama.cpp: rows of 576 cannot hold k-quants.
     sizes = plan(preset("cpu")).gguf
-    assert sizes["q8_0"] == pytest.approx(144.8e6, rel=0.01)
+    assert sizes["q8_0"] == pytest.approx(154.1e6, rel=0.01)
     assert sizes["q4_k_m"] == pytest.approx(105.5e6, rel=0.01)
 
 

@@ -28,6 +28,14 @@ def test_what_the_loudspeaker_plays_the_microphone_hears(tmp_path, backend):
 
 
 @needs_card
+def test_a_reference_clip_is_recorded_and_played_and_a_missing_device_named(tmp_path):
+    found = run_trial("audition", SoundCard(tmp_path).environment)
+    assert found["seconds"] == 3.0
+    assert found["correlation"] > 0.9
+    assert ["microphone" in found["messages"][0], "loudspeaker" in found["messages"][1]] == [True, True]
+
+
+@needs_card
 def test_a_microphone_that_is_pulled_out_is_named_and_can_be_opened_again(tmp_path):
     found = run_trial("pulled_out", SoundCard(tmp_path).environment)
     assert found["taken"] >= 10

@@ -21,8 +21,10 @@ from speech_server import ToneEngine, fail_at, speech_server, tone, wait_at
 from emolib.errors import InputError, ServiceError, UsageError
 from emolib.speech import AudioClip
 from emolib.tts import SpeechRequest, SpeechSynthesizer
-from emolib.tts.markers import S2
+from emolib.tts.engines.fish import FishEngine
+from emolib.tts.markers import S1, S2
 from emolib.tts.sound import PcmStream, encode, to_pcm16, wav_header
+from emolib.tts.transport import Deadline
 from emolib.tts.voiceprints import VoiceLibrary
 
 Handler = http.server.BaseHTTPRequestHandler
@@ -209,6 +211,41 @@ def test_half_a_wav_every_time_is_an_error() -> None:
             list(tts.stream(HELLO))
 
 
+def test_attempts_wait_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(Deadline, "sleep", lambda _, seconds: pauses.append(seconds))
+    with SpeechSynthesizer("http://127.0.0.1:9", retries=7) as tts, pytest.raises(ServiceError, match="8 attempts"):
+        tts.synthesize(HELLO)
+    assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+
+
+def test_a_server_that_takes_the_request_and_says_nothing_is_given_up() -> None:
+    silent = threading.Event()
+    with scripted(lambda _: silent.wait(10)) as (url, _), SpeechSynthesizer(url, timeout_s=0.2, retries=0) as tts:
+        with pytest.raises(ServiceError, match="timed out"):
+            tts.synthesize(HELLO)
+        silent.set()
+
+
+@pytest.mark.parametrize("broken", [half_a_wav, lying_header])
+def test_half_a_wav_of_the_server_behind_our_service_is_an_error_and_no_half_sentence(
+    broken: Callable[[Handler], None], tmp_path: Path
+) -> None:
+    calls = itertools.count()
+
+    def answer(handler: Handler) -> None:
+        broken(handler) if next(calls) == 0 else send(handler, WAV)
+
+    with (
+        scripted(answer) as (behind, _),
+        speech_server(FishEngine(behind, S1), tmp_path) as url,
+        SpeechSynthesizer(url, retries=0) as tts,
+    ):
+        with pytest.raises(ServiceError, match=r"engine fish failed.*(broke off|half a WAV)"):
+            tts.synthesize(HELLO)
+        assert tts.synthesize(HELLO).seconds == pytest.approx(0.5, abs=0.001)
+
+
 def test_no_server_is_an_error_that_names_the_address() -> None:
     with (
         SpeechSynthesizer("http://127.0.0.1:9", retries=1) as tts,
@@ -331,6 +368,32 @@ class TestVoices:
             SpeechSynthesizer(url, voices=library).synthesize(SpeechRequest("hello", "joy", "anna"))
         assert bodies[0]["references"][0]["text"] == "a glad tone"
         assert "reference_id" not in bodies[0]
+
+    def test_a_dialogue_has_its_voice_brought_to_the_server_at_the_start(
+        self, library: VoiceLibrary, tmp_path: Path
+    ) -> None:
+        engine = ToneEngine()
+        with (
+            speech_server(engine, tmp_path / "references") as url,
+            SpeechSynthesizer(url, voices=library, voice="anna") as tts,
+        ):
+            tts.prepare_voice("anna")
+            stored = list((tmp_path / "references").iterdir())
+            tts.synthesize(HELLO)
+            with pytest.raises(UsageError, match="nobody"):
+                tts.prepare_voice("nobody")
+        assert len(stored) == 1
+        assert engine.utterances[0].references[0].text == "a calm tone"
+
+    def test_an_engine_that_imitates_nobody_is_named(self, library: VoiceLibrary, tmp_path: Path) -> None:
+        engine = ToneEngine()
+        engine.clones_voices = False
+        with (
+            speech_server(engine, tmp_path / "references") as url,
+            SpeechSynthesizer(url, voices=library) as tts,
+            pytest.raises(UsageError, match="imitates none"),
+        ):
+            tts.prepare_voice("anna")
 
     def test_an_unknown_voice_is_bad_use_and_never_a_random_voice(self, library: VoiceLibrary, tmp_path: Path) -> None:
         engine = ToneEngine()

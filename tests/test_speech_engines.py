@@ -62,6 +62,11 @@ def test_it_stops_when_told(engine: Engine) -> None:
     assert len(list(pieces)) <= 10
 
 
+@pytest.fixture(scope="module")
+def piper() -> Engine:
+    return load_engine("piper")
+
+
 @pytest.mark.parametrize("name", ["piper", "espeak-ng"])
 def test_sadness_is_slower_and_quieter_than_anger(name: str) -> None:
     if name == "espeak-ng" and not shutil.which(name):
@@ -72,8 +77,15 @@ def test_sadness_is_slower_and_quieter_than_anger(name: str) -> None:
     assert np.sqrt(np.mean(sad**2)) < 0.5 * np.sqrt(np.mean(angry**2))
 
 
-def test_chinese_is_not_spelt_out_by_the_english_voice() -> None:
-    piper = load_engine("piper")
+def test_a_long_sentence_of_piper_is_heard_from_its_first_clause_on(piper: Engine) -> None:
+    long = "I walked to the station early this morning, when it was still dark, " * 3 + "and nobody was there."
+    pieces = list(piper.synthesize(Utterance(long), threading.Event()))
+    assert len(pieces) >= 2
+    assert max(map(len, pieces)) / piper.sample_rate < 12
+    assert all(np.abs(piece).max() > 0.05 for piece in pieces), "no pause inside a sentence but the voice's own"
+
+
+def test_chinese_is_not_spelt_out_by_the_english_voice(piper: Engine) -> None:
     assert len(say(piper, "你好")) / piper.sample_rate < 1.2
     mixed = len(say(piper, "He said 你好 to her.")) - len(say(piper, "He said to her."))
     assert -0.2 < mixed / piper.sample_rate < 1.2

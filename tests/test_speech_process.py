@@ -9,11 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psutil
 import pytest
 import requests
-from speech_server import until
+from speech_server import ToneEngine, speech_server, until, wait_at
 
 from emolib.cli import main
 from emolib.errors import ServiceError, UsageError
@@ -89,18 +91,29 @@ def test_no_public_address_without_a_key(capsys: pytest.CaptureFixture[str]) -> 
     assert "key" in capsys.readouterr().err
 
 
-def test_the_command_serves_until_it_is_told_to_stop() -> None:
-    command = [sys.executable, "-m", "emolib.cli", "serve-tts", "--port", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
-        url = server.stdout.readline().decode().split()[-1]
-        assert until(lambda: answers(url))
-        started = time.monotonic()
-        server.send_signal(signal.SIGINT)
-        _, complaint = server.communicate(timeout=10)
-    finally:
-        server.kill()
-    assert time.monotonic() - started < 5
+@pytest.mark.parametrize("text", ["", "one wait two"], ids=["idle", "in the middle of an utterance"])
+def test_the_command_serves_until_it_is_told_to_stop(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    command = [sys.executable, "-m", "emolib.cli", "serve-tts", "--engine", "fish", "--port", "0"]
+    with speech_server(ToneEngine(wait_at("wait", gate)), tmp_path) as behind, ThreadPoolExecutor(1) as pool:
+        monkeypatch.setenv("EMOLIB_FISH_URL", behind)
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            url = server.stdout.readline().decode().split()[-1]
+            assert until(lambda: answers(url))
+            with SpeechSynthesizer(url, retries=0) as tts:
+                spoken = pool.submit(tts.render, SpeechRequest(text), 20) if text else None
+                assert until(lambda: tts.health()["running"] == bool(text))
+                started = time.monotonic()
+                server.send_signal(signal.SIGINT)
+                _, complaint = server.communicate(timeout=10)
+                assert time.monotonic() - started < 5
+                assert spoken is None or "is being stopped" in spoken.result().failure
+        finally:
+            gate.set()
+            server.kill()
     assert b"Traceback" not in complaint
     assert not answers(url)
 

@@ -77,6 +77,7 @@ def test_other_formats_are_made(url: str, form: str, start: tuple[bytes, ...]) -
         ({"text": ""}, 422),
         ({"text": " \n\t"}, 422),
         ({"text": "word " * 2_000}, 422),
+        ({"text": "你好，word 😀" * 1_000}, 422),
         ({"text": 7}, 422),
         ({"top_p": 3}, 422),
         ({"format": "aiff"}, 422),
@@ -120,6 +121,7 @@ def test_a_malformed_body_is_turned_away(url: str, body: bytes, kind: str, statu
         ("one \U0001f600 two\x07", "one two"),
         ("**one** `two`", "one two"),
         ("你好 one", "你好 one"),
+        ("你好\x00😀 one，世界", "你好 one，世界"),
         ("(angry) one [sad, slow] two", "one two"),
         ("one (see page two)", "one (see page two)"),
     ],
@@ -179,6 +181,17 @@ def test_half_a_multipart_body_is_refused(url: str) -> None:
     assert requests.get(f"{url}/v1/health", timeout=10).json()["status"] == "ok"
 
 
+def test_a_client_that_leaves_in_the_middle_of_its_upload_leaves_nothing_behind(url: str) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="id"\r\n\r\nhalf\r\n--x\r\nContent-Dispo'
+    kind = "multipart/form-data; boundary=x"
+    head = f"POST /v1/references/add HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 9000\r\n\r\n"
+    host = urlsplit(url)
+    with socket.create_connection((host.hostname, host.port), timeout=10) as connection:
+        connection.sendall(head.encode() + body)
+    assert "half" not in requests.get(f"{url}/v1/references/list", headers=JSON, timeout=10).json()["reference_ids"]
+    assert requests.get(f"{url}/v1/health", timeout=10).json()["status"] == "ok"
+
+
 @pytest.mark.parametrize("route", ["/v1/tts", "/v1/references/add"])
 def test_a_two_gigabyte_upload_is_refused_before_it_is_read(url: str, route: str) -> None:
     head = f"POST {route} HTTP/1.1\r\nHost: x\r\nContent-Type: {{}}\r\nContent-Length: {2 << 30}\r\n\r\n"
@@ -221,6 +234,8 @@ def test_metrics_count_answers_and_sound(url: str) -> None:
     assert float(values['emolib_tts_answers_total{status="200"}']) >= 1
     assert float(values["emolib_tts_audio_seconds_total"]) > 0
     assert float(values["emolib_tts_waiting"]) == 0
+    assert 0 < float(values["emolib_tts_real_time_factor"]) < 1
+    assert requests.get(f"{url}/v1/health", timeout=10).json()["real_time_factor"] > 0
 
 
 class TestKey:

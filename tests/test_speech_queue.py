@@ -49,11 +49,27 @@ def test_a_full_queue_answers_429_and_when_to_come_back(tmp_path: Path) -> None:
         assert until(lambda: health(url)["running"] == 1)
         second = pool.submit(speak, url, "two")
         assert until(lambda: health(url)["waiting"] == 1)
+        assert "emolib_tts_waiting 1.0" in requests.get(f"{url}/metrics", timeout=10).text
         third = speak(url, "three")
         gate.set()
         assert third.status_code == 429
         assert int(third.headers["Retry-After"]) >= 1
         assert first.result().status_code == second.result().status_code == 200
+
+
+def test_a_crowd_is_told_503_before_its_bodies_are_read(tmp_path: Path) -> None:
+    head = b"POST /v1/tts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+    with speech_server(ToneEngine(), tmp_path, ServiceLimits(requests=2)) as url:
+        address = urlsplit(url)
+        crowd = [socket.create_connection((address.hostname, address.port)) for _ in range(2)]
+        for connection in crowd:
+            connection.sendall(head)
+        assert until(lambda: requests.get(f"{url}/v1/health", timeout=10).status_code == 503)
+        refused = speak(url, "one")
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        for connection in crowd:
+            connection.close()
+        assert until(lambda: speak(url, "one").status_code == 200)
 
 
 def test_who_waits_too_long_is_told_503(tmp_path: Path) -> None:

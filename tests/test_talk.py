@@ -8,6 +8,7 @@ import psutil
 import pytest
 import soundfile
 from dialogue_stages import QUESTION, Felt, Heard, Replies, scores
+from speech_server import ToneEngine, speech_server
 from voices import spoken
 
 from emolib.cli import main
@@ -77,6 +78,20 @@ def test_an_engine_that_cannot_be_loaded_leaves_nothing_running(tmp_path, monkey
     with pytest.raises(ModelError, match="no such adapter"):
         talk(question, tmp_path / "answer.wav", reply_model=Replies("Yes."))
     assert not psutil.Process().children()
+
+
+def test_a_voice_that_nobody_knows_is_bad_use_before_anything_is_answered(
+    tmp_path, instant_emotion, monkeypatch, capsys
+):
+    monkeypatch.setattr(stages_module, "_load_recognizer", Heard)
+    monkeypatch.setattr(stages_module, "default_reply_model", lambda *_: Replies("Yes."))
+    monkeypatch.setattr(import_module("emolib.dialogue"), "default_reply_model", lambda *_: Replies("Yes."))
+    question = tmp_path / "question.wav"
+    write_wav(question, QUESTION)
+    with speech_server(ToneEngine(), tmp_path / "references") as url:
+        arguments = ["--in", str(question), "--out", str(tmp_path / "answer.wav"), "--tts-url", url]
+        assert main(["talk", *arguments, "--voice", "nobody"]) == 2
+    assert "unknown voice 'nobody'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

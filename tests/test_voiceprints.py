@@ -10,8 +10,8 @@ from speech_server import tone
 
 from emolib.cli import main
 from emolib.errors import InputError, UsageError
-from emolib.speech import AudioClip, Transcript, write_wav
-from emolib.tts import SpeechRequest, SpeechSynthesizer, VoiceLibrary, add_voice_clip, running_service
+from emolib.speech import AudioClip, Transcript, read_audio, write_wav
+from emolib.tts import SpeechRequest, SpeechSynthesizer, VoiceLibrary, add_voice_clip, audition, running_service
 from emolib.tts.voice_checks import check_transcript, checked_clip
 
 RATE = 16_000
@@ -112,6 +112,12 @@ class TestLibrary:
             library.open("anna")
 
 
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "1e9"])
+def test_a_recording_of_no_length_or_of_hours_is_bad_use(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["voice", "add", "joe", "--seconds", seconds]) == 2
+    assert "cannot be recorded" in capsys.readouterr().err
+
+
 def test_the_command_adds_lists_and_removes_a_voice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,7 +125,17 @@ def test_the_command_adds_lists_and_removes_a_voice(
     with running_service("piper") as url, SpeechSynthesizer(url) as tts:
         write_wav(tmp_path / "clip.wav", tts.synthesize(SpeechRequest(SAID)))
     recording = str(tmp_path / "clip.wav")
+    # The devices themselves are tested in test_sound_devices.
+    heard: list[AudioClip] = []
+    monkeypatch.setattr(audition, "play", heard.append)
+    monkeypatch.setattr(audition, "record", lambda seconds: read_audio(recording).cut(0, round(seconds * RATE)))
     assert main(["voice", "add", "joe", recording, "--text", SAID, "--emotion", "joy"]) == 0
+    assert main(["voice", "add", "ann", "--seconds", "20"]) == 0
+    assert "speak now, for 20 s" in capsys.readouterr().out
+    assert "station" in VoiceLibrary().open("ann").clips[0].text
+    assert main(["voice", "play", "joe", "--emotion", "joy"]) == 0
+    assert main(["voice", "play", "nobody"]) == 2
+    assert [clip.seconds for clip in heard] == pytest.approx([VoiceLibrary().open("joe").clips[0].seconds], abs=0.01)
     assert main(["voice", "add", "joe", recording, "--text", "Not a word of this is in the clip."]) == 1
     assert "heard was" in capsys.readouterr().err
     assert main(["voice", "list"]) == 0

@@ -45,7 +45,7 @@ class OpenAIReplyModel:
     """
 
     model: str = "gpt-4o-mini"
-    base_url: str = OPENAI_URL
+    base_url: str = field(default=OPENAI_URL, repr=False)
     api_key: str | None = field(default=None, repr=False)
     max_words: int = 40
     timeout: float = 20.0

@@ -13,15 +13,18 @@ _FOLDER = Path(__file__).parent / "sample"
 
 
 def sample_path(split: str = "train") -> Path:
-    """The file of the split "train" or "test": a header, then `text<TAB>label` a line."""
+    """The file of the split "train", "test" or "more": a header, then `text<TAB>label` a line.
+
+    "more" is twice as much of the same kind, for whoever can train for longer than the demo does.
+    """
     path = _FOLDER / f"{split}.tsv"
     if not path.is_file():
-        raise UsageError(f"the sample corpus has no split {split!r}; it has train and test")
+        raise UsageError(f"the sample corpus has no split {split!r}; it has train, test and more")
     return path
 
 
 def sample_corpus(split: str = "train") -> Corpus:
-    """The split "train" or "test" of the sample corpus."""
+    """The split "train", "test" or "more" of the sample corpus."""
     return load_split(sample_path(split))
 
 

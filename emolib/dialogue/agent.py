@@ -157,6 +157,11 @@ class VoiceAgent:
                 await asyncio.gather(self._estimating, return_exceptions=True)
         return self.turns
 
+    @property
+    def speaking(self) -> str:
+        """The clause of the present answer that is being heard, or was last."""
+        return self._turn.clause_heard if self._turn else ""
+
     async def interrupt(self) -> None:
         """End the present answer, as a button does."""
         await self._end_turn(interrupted=True)

@@ -97,6 +97,12 @@ class OngoingTurn:
         return self.player.heard if self.player else []
 
     @property
+    def clause_heard(self) -> str:
+        """The clause that is being heard, or was last; empty before the first."""
+        played = self.played
+        return self.clauses[played[-1].number] if played else ""
+
+    @property
     def is_speaking(self) -> bool:
         return any(played.samples for played in self.played)
 

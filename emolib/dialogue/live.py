@@ -83,6 +83,7 @@ def talk_live(
     *,
     reply_model: ReplyModel | None = None,
     tts_url: str | None = None,
+    voice: str | None = None,
     half_duplex: bool = False,
     history: History | None = None,
     on_turn: Callable[[AgentTurn], None] = lambda turn: None,
@@ -102,7 +103,7 @@ def talk_live(
         stack.callback(source.close)
         sink = WavSink(answer) if answer else SoundDeviceSink()
         stack.callback(sink.close)
-        stages = stack.enter_context(open_stages(emotion_model, reply_model, tts_url))
+        stages = stack.enter_context(open_stages(emotion_model, reply_model, tts_url, voice))
         ready("speak; Ctrl-C ends the conversation" if not questions else "the recordings are played")
 
         def told(turn: AgentTurn) -> None:

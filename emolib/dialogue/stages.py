@@ -74,18 +74,20 @@ def open_stages(
     emotion_model: str | Path = DEFAULT_EMOTION_MODEL,
     reply_model: ReplyModel | None = None,
     tts_url: str | None = None,
+    voice: str | None = None,
 ) -> Iterator[Stages]:
     """The embedded engines, loaded side by side; the speech service runs in a child process while this is open.
 
-    `tts_url` names a speech service that runs already. The reply model is the caller's to close, in
-    the event loop that used it. Whatever fails to load, nothing is left running.
+    `tts_url` names a speech service that runs already, `voice` the voiceprint that it speaks in. The
+    reply model is the caller's to close, in the event loop that used it. Whatever fails to load, nothing
+    is left running.
     """
     reply_model = reply_model or default_reply_model()
     # The pool is left, and with it every loader finished, before the stack stops what was started.
     with ExitStack() as stack:
         with ThreadPoolExecutor(thread_name_prefix="load") as pool:
             recognizer = pool.submit(_load_recognizer)
-            synthesizer = pool.submit(_load_synthesizer, stack, tts_url)
+            synthesizer = pool.submit(_load_synthesizer, stack, tts_url, voice)
             classifier = pool.submit(_load_classifier, emotion_model)
             pool.submit(reply_model.start).result()
             stages = Stages(
@@ -106,8 +108,11 @@ def _load_classifier(model: str | Path) -> Classifier:
     return EmotionClassifier.load(model)
 
 
-def _load_synthesizer(stack: ExitStack, url: str | None) -> Synthesizer:
+def _load_synthesizer(stack: ExitStack, url: str | None, voice: str | None) -> Synthesizer:
     from emolib.tts import SpeechSynthesizer, running_service
 
     url = url or stack.enter_context(running_service())
-    return stack.enter_context(SpeechSynthesizer(url))
+    synthesizer = stack.enter_context(SpeechSynthesizer(url, voice=voice))
+    if voice:
+        synthesizer.prepare_voice(voice)
+    return synthesizer

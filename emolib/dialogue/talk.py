@@ -34,14 +34,16 @@ def talk(
     *,
     reply_model: ReplyModel | None = None,
     tts_url: str | None = None,
+    voice: str | None = None,
 ) -> Turn:
     """Answer the recording `question` in a voice that fits its emotion; the sound goes to `answer` (WAV).
 
     `emotion_model` is a run folder, an adapter, a ready-made one or a base model,
     `reply_model` what answers (default: GPT with OPENAI_API_KEY, else the embedded model), `tts_url` a
-    speech service that runs already (default: ours, in a child process). InputError where the
-    recording cannot be used or holds no speech, StorageError where `answer` cannot be written; an
-    `answer` that is there already is replaced only by a whole new one.
+    speech service that runs already (default: ours, in a child process), `voice` the voiceprint that
+    it speaks in (default: the voice of its engine). InputError where the recording cannot be used or
+    holds no speech, StorageError where `answer` cannot be written; an `answer` that is there already is
+    replaced only by a whole new one.
     """
     from emolib.speech import read_audio, write_wav
 
@@ -49,7 +51,7 @@ def talk(
     clip = read_audio(question)
     _check_answer(question, answer)
     began = time.monotonic()
-    with open_stages(emotion_model, reply_model, tts_url) as stages:
+    with open_stages(emotion_model, reply_model, tts_url, voice) as stages:
         load_ms = round((time.monotonic() - began) * 1000)
         exchange = run_sync(_answer_and_close(clip, stages))
         write_wav(answer, exchange.sound)

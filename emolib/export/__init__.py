@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "Manifest": "emolib.export.manifest",
         "QUANTISATIONS": "emolib.llama_cpp",
         "export_gguf": "emolib.export.gguf",
+        "export_safetensors": "emolib.export.transformers_folder",
         "open_llm_server": "emolib.export.serving",
         "serve_llm": "emolib.export.serving",
         "verify_export": "emolib.export.verify",

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from emolib.emotions import EMOTIONS
 from emolib.errors import StorageError, UsageError
 from emolib.export.manifest import ExportedFile, Manifest
 from emolib.files import sha256, storage_errors, write_json
-from emolib.gguf_file import VOCABULARY, add_metadata
+from emolib.gguf_file import VOCABULARY, add_metadata, read_header, with_tensors_of
 from emolib.llama_cpp import (
     QUANTISATIONS,
     convert_adapter,
@@ -32,7 +32,7 @@ from emolib.models import BaseModel, model_folder, resolve_base
 if TYPE_CHECKING:
     from emolib.emotion_model import AdapterSource, EmotionModel
 
-__all__ = ["adapter_gguf", "export_gguf"]
+__all__ = ["adapter_gguf", "copy_tokenizer", "describe", "export_gguf", "load_run", "merged_name", "work_folder"]
 
 #: What the tokenizer and the chat consist of, beside the weights.
 _TOKENIZER_FILES = ("tokenizer*", "*.jinja", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json")
@@ -51,42 +51,47 @@ def export_gguf(
     f16 beside it. Files appear under their names when they are whole. UsageError for an unknown quantisation,
     StorageError where the space does not suffice, before anything is written.
     """
-    from emolib.emotion_model import find_adapter, load_emotion_model
-
     names = known_quantisations(list(quants))
     if form not in ("merged", "adapter"):
         raise UsageError(f"a GGUF export is 'merged' or 'adapter', not {form!r}")
-    import torch
-
     out = Path(out)
-    source = find_adapter(run)
-    if source.adapter is None:
-        raise UsageError(f"{run} is a base model, with no adapter to export; name a run folder or a ready-made adapter")
-    loaded = load_emotion_model(source, dtype=torch.float32, device="cpu")
+    loaded = load_run(run)
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         _check_space(loaded, out, names, form)
-        with _work_folder(out) as work:
+        with work_folder(out) as work:
             make = _merged_files if form == "merged" else _split_files
             made = make(loaded, work, names)
             files = tuple(ExportedFile.of(path, kind, name) for path, kind, name in made)
             for path, _, _ in made:
                 os.replace(path, out / path.name)
-    manifest = Manifest(files, _description(loaded))
+    manifest = Manifest(files, describe(loaded))
     if (out / "manifest.json").is_file():
         manifest = manifest.joined(Manifest.read(out))
     manifest.write(out)
     return manifest
 
 
+def load_run(run: str | Path) -> EmotionModel:
+    """What is to be exported, in float32; UsageError where `run` has no adapter."""
+    import torch
+
+    from emolib.emotion_model import find_adapter, load_emotion_model
+
+    source = find_adapter(run)
+    if source.adapter is None:
+        raise UsageError(f"{run} is a base model, with no adapter to export; name a run folder or a ready-made adapter")
+    return load_emotion_model(source, dtype=torch.float32, device="cpu")
+
+
 _Made = list[tuple[Path, str, str]]
 
 
 def _merged_files(loaded: EmotionModel, work: Path, names: Sequence[str]) -> _Made:
-    folder = work / f"{_stem(loaded.base)}-emotion"  # the converter takes the model's name from it
+    folder = work / merged_name(loaded.base)  # the converter takes the model's name from it
     loaded.merged().model.save_pretrained(folder)
-    _copy_tokenizer(model_folder(loaded.base), folder)
-    return _quantised(folder, work, f"{_stem(loaded.base)}-emotion", "merged", names, _notes(loaded.source))
+    copy_tokenizer(model_folder(loaded.base), folder)
+    return _quantised(folder, work, folder.name, "merged", names, _notes(loaded.source))
 
 
 def _split_files(loaded: EmotionModel, work: Path, names: Sequence[str]) -> _Made:
@@ -100,7 +105,7 @@ def _split_files(loaded: EmotionModel, work: Path, names: Sequence[str]) -> _Mad
 def adapter_gguf(source: AdapterSource, out: Path) -> None:
     """Write the adapter of `source` as a LoRA GGUF in f16 to `out`, with what it needs to be used alone."""
     base = resolve_base(source.base)
-    with _work_folder(out.parent) as work:
+    with work_folder(out.parent) as work:
         made = work / out.name
         convert_adapter(_portable(source, base, work), model_folder(base), made)
         config = json.loads((model_folder(base) / "config.json").read_text(encoding="utf-8"))
@@ -133,8 +138,23 @@ def _quantised(
         path = work / f"{stem}-{name}.gguf"
         if path != full:
             quantise(full, path, name)
+        if name == "q8_0":
+            with_tensors_of(full, path, _kept_in_f16(full))
         made.append((path, kind, name))
     return made
+
+
+def _kept_in_f16(full: Path) -> Callable[[str], bool]:
+    """Which tensors stay in f16 beside Q8_0: those of keys and values, and the last block.
+
+    llama.cpp multiplies a Q8_0 matrix by activations that it rounds to 8 bits as well, a scale for 32 of them, and a
+    few channels are ten to a hundred times the others. That, more than the weights, is what Q8_0 loses. Keys and
+    values are what grouped heads make small, and what the last block loses no later one evens out: for a twentieth of
+    the size the scores come a third closer (benchmarks/LOG.md).
+    """
+    blocks = [int(name.split(".")[1]) for name in read_header(full).shapes if name.startswith("blk.")]
+    last = f"blk.{max(blocks)}."
+    return lambda name: name.startswith(last) or name.endswith(("attn_k.weight", "attn_v.weight"))
 
 
 def _notes(source: AdapterSource) -> dict[str, str | float]:
@@ -152,7 +172,8 @@ def _task(source: AdapterSource) -> EmotionTask:
     return EmotionTask(source.prompt.name, source.temperature, source.abstain_below)
 
 
-def _description(loaded: EmotionModel) -> dict[str, Any]:
+def describe(loaded: EmotionModel) -> dict[str, Any]:
+    """What a manifest says of the model beside its files."""
     source, tokenizer = loaded.source, loaded.tokenizer
     end = loaded.encoder.end_id
     return {
@@ -173,10 +194,16 @@ def _description(loaded: EmotionModel) -> dict[str, Any]:
     }
 
 
-def _copy_tokenizer(source: Path, target: Path) -> None:
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy tokenizer and chat template from one transformers folder to another."""
     for pattern in _TOKENIZER_FILES:
         for path in source.glob(pattern):
             shutil.copy2(path, target)
+
+
+def merged_name(base: BaseModel) -> str:
+    """The name of a base model with the adapter in its weights."""
+    return f"{_stem(base)}-emotion"
 
 
 def _stem(base: BaseModel) -> str:
@@ -187,7 +214,9 @@ def _check_space(loaded: EmotionModel, out: Path, names: Sequence[str], form: st
     weights = sum(parameter.numel() for parameter in loaded.model.parameters())
     merged = 4 * weights if form == "merged" else 0
     kept = sum(QUANTISATIONS[name][1] / 8 * weights for name in names if name != "f16")
-    needed = int(1.05 * (merged + 2 * weights + kept))
+    # with_tensors_of writes the file anew beside the old one
+    anew = QUANTISATIONS["q8_0"][1] / 8 * weights if "q8_0" in names else 0
+    needed = int(1.05 * (merged + 2 * weights + kept + anew))
     free = shutil.disk_usage(out).free
     if free < needed:
         raise StorageError(
@@ -197,7 +226,8 @@ def _check_space(loaded: EmotionModel, out: Path, names: Sequence[str], form: st
 
 
 @contextmanager
-def _work_folder(out: Path) -> Iterator[Path]:
+def work_folder(out: Path) -> Iterator[Path]:
+    """A folder inside `out` for what is not whole yet; it is gone afterwards."""
     work = out / f".export-{uuid.uuid4().hex[:8]}"
     work.mkdir()
     try:

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from emolib.finetune.batches import Example, PromptEncoder, collate
+from emolib.finetune.joint_prefix import run_jointly
 from emolib.finetune.shared_prefix import head, run_prefix, run_suffixes
 
 if TYPE_CHECKING:
@@ -57,22 +58,21 @@ class PromptLoss(nn.Module):
 
 def shared_prefix_loss(model: Any, prefix_ids: Sequence[int], batch: dict[str, Tensor], *, loss_on: str) -> Tensor:
     """Σ weight · cross-entropy of `batch`, the prefix run once for all of it."""
-    prefix = run_prefix(model, prefix_ids)
     branches = batch["branches"]
-    hidden = run_suffixes(
+    of_prefix, hidden = run_jointly(
         model,
-        prefix,
+        prefix_ids,
         batch["input_ids"],
         positions=batch["positions"],
         branches=branches if bool((branches > 1).any()) else None,
     )
     at = batch["target_at"]
-    states = torch.where((at < 0)[:, None], prefix.hidden[0, -1], hidden[batch["target_rows"], at.clamp(min=0)])
+    states = torch.where((at < 0)[:, None], of_prefix[-1], hidden[batch["target_rows"], at.clamp(min=0)])
     losses = cross_entropy(head(model, states).float(), batch["target_ids"], reduction="none")
     total = (losses * batch["target_weights"]).sum()
     if loss_on == "all":
         targets = torch.tensor(list(prefix_ids[1:]), device=hidden.device)
-        own = cross_entropy(head(model, prefix.hidden[0, :-1]).float(), targets, reduction="sum")
+        own = cross_entropy(head(model, of_prefix[:-1]).float(), targets, reduction="sum")
         total = total + len(hidden) * own
     return total
 

@@ -14,7 +14,7 @@ __all__ = ["Shape", "read_shape"]
 _CONFIGS = Path(__file__).parents[1] / "model_configs"
 
 #: Bits a weight of llama.cpp's types; rows that 256 does not divide cannot hold a k-quant and fall back.
-_BITS = {"q4_k": 4.5, "q6_k": 6.5625, "q8_0": 8.5, "q5_0": 5.5}
+_BITS = {"f16": 16, "q4_k": 4.5, "q6_k": 6.5625, "q8_0": 8.5, "q5_0": 5.5}
 _FALL_BACK = {"q4_k": "q5_0", "q6_k": "q8_0"}
 #: Tokens of a vocabulary as they stand in a GGUF file, with their merges: bytes a token.
 _VOCABULARY_BYTES = 38
@@ -92,8 +92,9 @@ class Shape:
             yield embedding, self.hidden, finer
         for layer in range(self.layers):
             for name, (width, out) in self.projections.items():
+                kept = layer == self.layers - 1 or name in ("k_proj", "v_proj")  # as emolib.export.gguf keeps them
                 more = name in ("v_proj", "down_proj") and _gets_more_bits(layer, self.layers)
-                yield width * out, width, finer if more else plain
+                yield width * out, width, "f16" if kept and not mixed else finer if more else plain
 
 
 def read_shape(name: str) -> Shape:
@@ -131,7 +132,7 @@ def _config_path(name: str) -> Path:
 
 
 def _stored(weights: int, row: int, kind: str) -> float:
-    return weights * _BITS[kind if row % 256 == 0 or kind == "q8_0" else _FALL_BACK[kind]] / 8
+    return weights * _BITS[kind if row % 256 == 0 or kind in ("f16", "q8_0") else _FALL_BACK[kind]] / 8
 
 
 def _gets_more_bits(layer: int, layers: int) -> bool:

@@ -1,12 +1,11 @@
-"""Running a constant prefix once for a whole batch, with gradients or without.
+"""Running a constant prefix once for many batches.
 
     prefix  = run_prefix(model, prefix_ids)                 once: keys and values of P tokens
     hidden  = run_suffixes(model, prefix, input_ids)        [B, S, H], attending to the prefix and to themselves
     logits  = head(model, hidden[rows, at])                 only where something is read
 
-With gradients enabled the prefix's keys and values keep their graph, so training is exact: the gradient of
-the batch is that of the padded full sequences (`emolib.finetune.trainer` verifies it at its first step).
-It holds for decoders with a standard key and value cache, with LoRA dropout 0 and no gradient checkpointing.
+It holds for decoders with a standard key and value cache. Training, where the prefix's weights change with each
+batch, runs prefix and suffixes together (`emolib.finetune.joint_prefix`).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import DynamicCache
 
-__all__ = ["Prefix", "first_label_logits", "head", "run_prefix", "run_suffixes", "run_suffixes_cached"]
+__all__ = ["Prefix", "decoder_of", "first_label_logits", "head", "run_prefix", "run_suffixes", "run_suffixes_cached"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def run_prefix(model: Any, prefix_ids: Sequence[int]) -> Prefix:
     import torch
 
     ids = torch.tensor([list(prefix_ids)], dtype=torch.long, device=_device(model))
-    output = _decoder(model)(input_ids=ids, use_cache=True)
+    output = decoder_of(model)(input_ids=ids, use_cache=True)
     cache = output.past_key_values
     layers = tuple((layer.keys, layer.values) for layer in getattr(cache, "layers", ()) if layer.keys is not None)
     if not layers or any(keys.shape[-2] != len(prefix_ids) for keys, _ in layers):
@@ -56,43 +55,26 @@ def run_prefix(model: Any, prefix_ids: Sequence[int]) -> Prefix:
     return Prefix(layers, output.last_hidden_state)
 
 
-def run_suffixes(
-    model: Any,
-    prefix: Prefix,
-    input_ids: Tensor,
-    *,
-    positions: Tensor | None = None,
-    branches: Tensor | None = None,
-) -> Tensor:
+def run_suffixes(model: Any, prefix: Prefix, input_ids: Tensor) -> Tensor:
     """The last hidden states [B, S, H] of right-padded suffixes `input_ids` [B, S] after `prefix`.
 
-    `positions` [B, S] counts from the end of the prefix (default 0, 1, 2 …). `branches` [B, S] keeps
-    alternatives apart: a token sees branch 0 and its own. What stands at padding is meaningless.
+    What stands at padding is meaningless.
     """
-    return run_suffixes_cached(model, prefix, input_ids, positions=positions, branches=branches)[0]
+    return run_suffixes_cached(model, prefix, input_ids)[0]
 
 
-def run_suffixes_cached(
-    model: Any,
-    prefix: Prefix,
-    input_ids: Tensor,
-    *,
-    positions: Tensor | None = None,
-    branches: Tensor | None = None,
-) -> tuple[Tensor, DynamicCache]:
+def run_suffixes_cached(model: Any, prefix: Prefix, input_ids: Tensor) -> tuple[Tensor, DynamicCache]:
     """As `run_suffixes`, with the cache of all P + S positions beside it, for going on token by token."""
     import torch
     from transformers import DynamicCache
 
     batch, length = input_ids.shape
     device = _device(model)
-    if positions is None:
-        positions = torch.arange(length, device=device)[None].expand(batch, -1)
     expanded = DynamicCache([tuple(part.expand(batch, -1, -1, -1) for part in layer) for layer in prefix.layers])
-    output = _decoder(model)(
+    output = decoder_of(model)(
         input_ids=input_ids.to(device),
-        attention_mask=_mask(model, prefix, batch, length, branches),
-        position_ids=positions.to(device) + prefix.length,
+        attention_mask=_mask(model, prefix, length),
+        position_ids=torch.arange(prefix.length, prefix.length + length, device=device)[None].expand(batch, -1),
         past_key_values=expanded,
         use_cache=True,
     )
@@ -120,30 +102,25 @@ def first_label_logits(model: Any, prefix: Prefix, input_ids: Tensor, last: Tens
     return logits[:, list(label_ids)]
 
 
-def _mask(model: Any, prefix: Prefix, batch: int, length: int, branches: Tensor | None) -> Tensor:
-    """True where a suffix token may look: [1 or B, 1, S, P + S], or the additive form for eager attention."""
+def _mask(model: Any, prefix: Prefix, length: int) -> Tensor:
+    """True where a suffix token may look: [1, 1, S, P + S], or the additive form for eager attention."""
     import torch
 
     device = prefix.hidden.device
-    own = torch.ones(length, length, dtype=torch.bool, device=device).tril()[None]
-    if branches is not None:
-        branches = branches.to(device)
-        visible = (branches[:, None, :] == 0) | (branches[:, None, :] == branches[:, :, None])
-        own = own & visible
-    seen = torch.ones(own.shape[0], length, prefix.length, dtype=torch.bool, device=device)
-    mask = torch.cat([seen, own], dim=-1)[:, None]
+    mask = torch.ones(length, prefix.length + length, dtype=torch.bool, device=device).tril(prefix.length)[None, None]
     if _bare(model).config._attn_implementation != "eager":
         return mask
     dtype = prefix.layers[0][0].dtype
     return torch.zeros(mask.shape, dtype=dtype, device=device).masked_fill(~mask, torch.finfo(dtype).min)
 
 
+def decoder_of(model: Any) -> Any:
+    """The decoder without its language model head; `model` with or without PEFT's adapters."""
+    return _bare(model).get_decoder()
+
+
 def _bare(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def _decoder(model: Any) -> Any:
-    return _bare(model).get_decoder()
 
 
 def _device(model: Any) -> Any:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from emolib.errors import DeviceError
+from emolib.errors import DeviceError, UsageError
 from emolib.speech import AudioClip
 from emolib.speech.sources import import_sounddevice
 
 __all__ = ["play", "record"]
 
 _RATE = 44_100
+#: A reference has at most 30 s of voice; what is recorded beyond a minute is a slip of the hand.
+_LONGEST_SECONDS = 60.0
 
 
 def record(seconds: float) -> AudioClip:
-    """Record the default microphone for `seconds`. Raises DeviceError where there is none."""
+    """Record the default microphone for `seconds`, up to a minute. Raises DeviceError where there is none."""
+    if not 0 < seconds <= _LONGEST_SECONDS:
+        raise UsageError(f"{seconds:g} s cannot be recorded; give up to {_LONGEST_SECONDS:g} s")
     sounddevice = import_sounddevice()
     try:
         frames = sounddevice.rec(round(seconds * _RATE), samplerate=_RATE, channels=1, dtype="float32")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from emolib.errors import EmolibError, ServiceError
+from emolib.errors import EmolibError, ServiceError, UsageError
 from emolib.speech import AudioClip
 from emolib.tts.markers import S1, TagSet
 from emolib.tts.remote_voices import RemoteVoices
@@ -40,7 +40,7 @@ class SpeechSynthesizer:
     `retries` counts new attempts after a failed connection, a 5xx or a cut answer. `sample_rate` (Hz)
     resamples every clip; without it a clip has the rate of the service. `tags` are the emotion tags of a
     Fish-Speech server (S1 or S2); our own service gets the emotion as a field. `voices` is where
-    voiceprints are looked up before the server is asked.
+    voiceprints are looked up before the server is asked, `voice` the one of requests that name none.
     """
 
     def __init__(
@@ -53,11 +53,13 @@ class SpeechSynthesizer:
         sample_rate: int | None = None,
         tags: TagSet = S1,
         voices: VoiceLibrary | None = None,
+        voice: str | None = None,
     ) -> None:
         self._connection = ServiceConnection(url, api_key, timeout_s=timeout_s, retries=retries)
         self._sample_rate = sample_rate
         self._tags = tags
         self._voices = RemoteVoices(self._connection, voices or VoiceLibrary())
+        self._voice = voice
         self._is_ours: bool | None = None
         self.url = self._connection.url
 
@@ -74,6 +76,24 @@ class SpeechSynthesizer:
     def health(self) -> dict[str, Any]:
         """What the service says of itself; at least `status`. Raises ServiceError."""
         return self._connection.ask("GET", "/v1/health")
+
+    def prepare_voice(self, name: str) -> None:
+        """Bring a voiceprint to the server, so that no sentence waits for it.
+
+        Raises UsageError for a voice that neither side knows, and for an engine that imitates none.
+        """
+        if not self.health().get("clones_voices", True):
+            raise UsageError(
+                f"the speech service at {self.url} has one voice and imitates none; leave the voice {name!r} out,"
+                " or run Fish-Speech and name it in EMOLIB_FISH_URL"
+            )
+        self._voices.fields(name, None, Deadline())
+
+    def voices(self) -> list[str]:
+        """The names that a request may have as its voiceprint; none where the engine has one voice. ServiceError."""
+        if not self.health().get("clones_voices", True):
+            return []
+        return self._voices.names(Deadline())
 
     def synthesize(self, request: SpeechRequest, *, deadline_s: float | None = None) -> AudioClip:
         """The whole utterance. Raises ServiceError, UsageError for an unknown voice, InputError for a bad request."""
@@ -129,8 +149,8 @@ class SpeechSynthesizer:
             body |= {"emotion": request.emotion or "neutral", "intensity": request.intensity}
         else:
             body["text"] = self._tags.tag(request.text, request.emotion, request.intensity)
-        if request.voiceprint:
-            body |= self._voices.fields(request.voiceprint, request.emotion, deadline)
+        if voice := request.voiceprint or self._voice:
+            body |= self._voices.fields(voice, request.emotion, deadline)
         return body
 
     def _knows_emotions(self, deadline: Deadline) -> bool:

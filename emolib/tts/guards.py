@@ -1,4 +1,4 @@
-"""What stands before the routes: the key, foreign web pages, and clients that stop reading."""
+"""What stands before the routes: the key, foreign web pages, crowds, clients that stop reading, and the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from emolib.addresses import is_loopback
 from emolib.tts.refusal import Refusal
 
-__all__ = ["KeyGuard", "OriginGuard", "SlowClientGuard", "refuse"]
+__all__ = ["CrowdGuard", "EndGuard", "KeyGuard", "OriginGuard", "SlowClientGuard", "refuse"]
 
 
 def refuse(refusal: Refusal) -> JSONResponse:
@@ -49,6 +49,51 @@ class OriginGuard:
             await refuse(refusal)(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+
+class CrowdGuard:
+    """Answers at most `most` requests at once, so that what they hold in memory is bounded; 503 for the rest."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+        self._here = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if self._here >= self._most:
+            message = f"{self._most} requests are being answered already"
+            await refuse(Refusal(503, message, retry_after=1))(scope, receive, send)
+            return
+        self._here += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._here -= 1
+
+
+class EndGuard:
+    """Answers 503 to what the end of the service cancels; a stream that has begun just ends."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def noted_send(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted_send)
+        except asyncio.CancelledError:
+            if scope["type"] == "http" and not has_begun:
+                refusal = Refusal(503, "the service is being stopped", retry_after=5)
+                await refuse(refusal)(scope, receive, send)
 
 
 class SlowClientGuard:

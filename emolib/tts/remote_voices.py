@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import threading
 from typing import Any
 
@@ -13,6 +14,9 @@ from emolib.tts.transport import Deadline, RequestRefused, ServiceConnection
 from emolib.tts.voiceprints import VoiceLibrary
 
 __all__ = ["RemoteVoices"]
+
+#: What `_own` puts behind a name.
+_UPLOADED = re.compile(r"-[0-9a-f]{12}$")
 
 
 class RemoteVoices:
@@ -24,6 +28,12 @@ class RemoteVoices:
         self._lock = threading.Lock()
         self._known: set[str] | None = None
         self._has_routes = True
+
+    def names(self, deadline: Deadline) -> list[str]:
+        """The voices of the library, and those of the server that were not uploaded from a library."""
+        with self._lock:
+            self._look_up(deadline)
+            return [*self._library.names(), *sorted(name for name in self._ids() if not _UPLOADED.search(name))]
 
     def fields(self, name: str, emotion: str | None, deadline: Deadline) -> dict[str, Any]:
         """`reference_id`, or `references` inline. Raises UsageError for a voice that neither side knows."""

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from emolib.errors import EmolibError
 from emolib.tts.bodies import content_type, read_body
 from emolib.tts.engines import Engine, Reference, Utterance
-from emolib.tts.guards import KeyGuard, OriginGuard, SlowClientGuard, refuse
+from emolib.tts.guards import CrowdGuard, EndGuard, KeyGuard, OriginGuard, SlowClientGuard, refuse
 from emolib.tts.markers import read_tags
 from emolib.tts.metrics import CONTENT_TYPE
 from emolib.tts.protocol import SpeechBody, parse_speech
@@ -37,6 +37,8 @@ def create_app(
     speaker = Speaker(engine, limits)
     app = FastAPI(title="emolib speech", version="1", description="Speech synthesis by Fish-Speech's protocol.")
     app.add_middleware(SlowClientGuard, patience=limits.client_silence)
+    app.add_middleware(EndGuard)
+    app.add_middleware(CrowdGuard, most=limits.requests)
     if api_key:
         app.add_middleware(KeyGuard, api_key=api_key)
     app.add_middleware(OriginGuard)

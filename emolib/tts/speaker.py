@@ -24,6 +24,8 @@ class ServiceLimits:
 
     text_characters: int = 5000
     body_bytes: int = 32 * 1024 * 1024
+    #: Requests of any kind that are answered at once, those among them whose body still arrives.
+    requests: int = 64
     #: Utterances synthesised at once.
     slots: int = 1
     #: Requests that wait for a slot, and how long each does, in seconds.

@@ -149,7 +149,8 @@ class ServiceConnection:
                 return attempt()
             except _TryAgain as error:
                 if number >= self._retries:
-                    raise ServiceError(f"{error} (after {number + 1} attempts)") from error
+                    attempts = f" (after {number + 1} attempts)" if number else ""
+                    raise ServiceError(f"{error}{attempts}") from error
                 pause = error.pause if error.pause is not None else _FIRST_PAUSE * 2**number
             number += 1
             deadline.sleep(min(pause, _LONGEST_PAUSE))

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from emolib.dialogue import AgentTurn, History, Stages, VoiceAgent, events_of, open_stages
+from emolib.dialogue import AgentTurn, History, Stages, open_stages
 from emolib.dialogue.live import Recordings, write_trace
-from emolib.emotions import DEFAULT_EMOTION_MODEL, EMOTIONS, EmotionScores
-from emolib.errors import EmolibError, MissingDependency
-from emolib.speech.ambient import QUIET_ROOM, Ambience, calibrate
+from emolib.emotions import DEFAULT_EMOTION_MODEL
+from emolib.errors import EmolibError
+from emolib.speech.ambient import QUIET_ROOM, Ambience, calibrate, level_dbfs
 from emolib.speech.audio import SAMPLE_RATE, AudioClip
+from emolib.tts import VoiceLibrary
+from emolib.widgets.choices import COMPUTER, OWN_VOICE, PAGE, Choice, emotion_models, open_reply_model, reply_models
+from emolib.widgets.session import ENDED, Session
 from emolib.widgets.speaker import BrowserSink
+from emolib.widgets.view import new_view
 
 __all__ = ["LivePanel"]
 
@@ -31,42 +34,49 @@ _CALIBRATION_S = 2.0
 _BLOCKS_PER_SIGN = 31
 #: A minute of the microphone.
 _DELAYS_KEPT = 1900
-#: Of a reply that is being written the page is told twenty times a second.
-_LEAST_BETWEEN_S = 0.05
-#: A notebook server closes connections whose messages pass 10 MiB.
-_UPLOAD_LIMIT = 8_000_000
+_LEVELS_EVERY_S = 0.1
+_TAKEN = "Another panel has taken the conversation over: press Talk to have it back here."
 
 
 class LivePanel:
     """Speak to the machine from the page; the last line of a cell shows the panel.
 
-    `emotion_model` is what `emolib talk --model` takes; `engines` opens other engines than the embedded ones.
-    Turns are saved to `save_to`. The conversation has a thread of its own, so other cells can be run meanwhile;
-    `close` ends it and releases the microphone and the engines.
+    `emotion_model` is what `emolib talk --model` takes, `tts_url` a speech service that runs already (default: one of
+    its own); `engines` opens other engines than the embedded ones. What the conversation runs on can be chosen in the
+    page, or with `choose`. Turns are saved to `save_to`. The conversation has a thread of its own, so other cells can
+    be run meanwhile; `close` ends it and releases the microphone and the engines.
     """
+
+    #: A second panel of this kernel takes the conversation over: both would hear and answer each other.
+    _conversing: ClassVar[LivePanel | None] = None
 
     def __init__(
         self,
         emotion_model: Path | str = DEFAULT_EMOTION_MODEL,
         *,
         save_to: Path | str = "turns.jsonl",
-        engines: Callable[[], AbstractContextManager[Stages]] | None = None,
+        tts_url: str | None = None,
+        engines: Callable[[Choice], AbstractContextManager[Stages]] | None = None,
     ) -> None:
         self.turns: list[AgentTurn] = []
         self.save_to = Path(save_to)
-        self.widget = _new_view()
-        self._engines = engines or (lambda: open_stages(emotion_model))
+        self.widget = new_view()
+        self._offered = {
+            "emotion_model": emotion_models(), "reply_model": reply_models(),
+            "voice": [OWN_VOICE, *VoiceLibrary().names()], "sound": [PAGE, COMPUTER],
+        }  # fmt: skip
+        self.choice = Choice(str(emotion_model), self._offered["reply_model"][0])
+        self._engines = engines or self._open_engines
+        self._tts_url = tts_url
         self._ambience: Ambience = QUIET_ROOM
         self._calibrating: list[np.ndarray] | None = None
-        self._source: Any = None
-        self._sink: BrowserSink | None = None
-        self._agent: VoiceAgent | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._rate = SAMPLE_RATE
+        self._session: Session | None = None
         self._history = History()
-        self._delays = {way: deque[float](maxlen=_DELAYS_KEPT) for way in ("microphone", "loudspeaker")}
-        self._shown_at = 0.0
+        self._level_at = 0.0
+        self._delays = {way: deque[float](maxlen=_DELAYS_KEPT) for way in ("microphone", "loudspeaker", "device")}
         self._page: float | None = None
+        self._show_choice()
         self.widget.on_msg(self._on_message)
 
     def _ipython_display_(self) -> None:
@@ -74,13 +84,38 @@ class LivePanel:
 
         display(self.widget)
 
+    def choose(self, **changes: str) -> None:
+        """Change what the conversation runs on: fields of `Choice`.
+
+        A voice is heard from the next clause on, everything else from the next Talk. UsageError, InputError or
+        ModelError for what cannot be found, and nothing is changed.
+        """
+        self.choice = replace(self.choice, **changes)
+        self._show_choice()
+        if self.widget.talking and set(changes) != {"voice"}:
+            self.widget.status = "Press Stop, then Talk: the change takes effect there."
+
     def close(self) -> None:
         """End the conversation and release everything."""
         self._stop()
         self.widget.send({"kind": "close"})
-        if self._thread:
-            self._thread.join(10)
+        if self._session:
+            self._session.wait(10)
+        if LivePanel._conversing is self:
+            LivePanel._conversing = None
         self.widget.close()
+
+    def _show_choice(self) -> None:
+        chosen = asdict(self.choice)
+        with self.widget.hold_sync():
+            # What was typed is offered from then on.
+            self.widget.options = {
+                name: list(dict.fromkeys([*found, chosen[name]])) for name, found in self._offered.items()
+            }
+            self.widget.chosen = chosen
+
+    def _open_engines(self, choice: Choice) -> AbstractContextManager[Stages]:
+        return open_stages(choice.emotion_model, open_reply_model(choice.reply_model), self._tts_url)
 
     def _on_message(self, _widget: Any, content: dict[str, Any], buffers: list[memoryview]) -> None:
         kind = content.get("kind")
@@ -91,225 +126,216 @@ class LivePanel:
                 self._show_delays()
             if content.get("page") == self._page:
                 self._hear(bytes(buffers[0]))
-        elif kind in self._ACTIONS:
-            self._meet(content.get("page", self._page))
-            self._ACTIONS[kind](self)
         elif kind == "began":
             self._note_delay("loudspeaker", content["delay_ms"])
-        elif kind == "upload":
-            self._answer_upload(bytes(buffers[0]))
+            self._note_delay("device", content.get("device_ms", 0.0))
+        elif kind in ("leave", "lost"):
+            if content.get("page") == self._page:
+                self._LEFT[kind](self)
+        else:
+            self._act(kind, content, buffers)
 
-    def _meet(self, page: float | None) -> None:
-        """A button was pressed in `page`, which has the microphone from now on: the one before was reloaded or left."""
+    def _act(self, kind: str | None, content: dict[str, Any], buffers: list[memoryview]) -> None:
+        """What a button, a chooser or an upload asks for; where it cannot be done, the status says why."""
+        try:
+            if kind in self._ACTIONS:
+                if kind in ("calibrate", "talk"):
+                    self._meet(content.get("page"), content.get("rate", SAMPLE_RATE))
+                self._ACTIONS[kind](self)
+            elif kind == "choose":
+                self.choose(**{content["name"]: content["value"]})
+            elif kind == "upload":
+                self._answer_upload(bytes(buffers[0]))
+        except EmolibError as error:
+            self.widget.status = f"{error}"
+
+    def _meet(self, page: float | None, rate: int) -> None:
+        """`page` has the microphone from now on, at `rate` (Hz); the one before was reloaded or left."""
         if page != self._page and self._page is not None:
             self._stop()
-        self._page = page
+            self.widget.send({"kind": "taken", "page": page})
+        self._page, self._rate = page, rate
 
     def _note_delay(self, way: str, milliseconds: float) -> None:
         self._delays[way].append(milliseconds)
 
     def _show_delays(self) -> None:
-        """The 95th percentiles: from the page's microphone to the kernel, and from the kernel to the first sample."""
+        """The 95th percentiles: from the page's microphone to the kernel, from the kernel to the page's audio thread
+        having the first sample, and from there through the browser's own buffer."""
         self.widget.delays = {
             way: round(float(np.percentile(list(found), 95)), 1) for way, found in self._delays.items() if found
         }
 
     def _hear(self, pcm: bytes) -> None:
+        from emolib.speech import QueueSource
+
         if self._calibrating is not None:
-            self._calibrating.append(np.frombuffer(pcm, "<i2") / np.float32(32768))
-            if sum(map(len, self._calibrating)) >= _CALIBRATION_S * SAMPLE_RATE:
-                self._calibrate()
-        elif self._source is not None and hasattr(self._source, "feed"):
-            self._source.feed(pcm)
+            self._collect(np.frombuffer(pcm, "<i2") / np.float32(32768), self._rate)
+        elif self._session and isinstance(self._session.source, QueueSource):
+            self._session.source.feed(pcm)
+
+    def _overhear(self, frame: np.ndarray) -> None:
+        """A frame of the computer's own microphone."""
+        if time.monotonic() - self._level_at > _LEVELS_EVERY_S:
+            self._level_at = time.monotonic()
+            self.widget.level_dbfs = level_dbfs(frame)
+        if self._calibrating is not None:
+            self._collect(frame, SAMPLE_RATE)
 
     def _begin_calibration(self) -> None:
+        if self.choice.sound == COMPUTER and not self.widget.talking:
+            from emolib.speech import SoundDeviceSource
+
+            source = SoundDeviceSource()
+            threading.Thread(target=self._measure_room, args=(source,), name="calibration", daemon=True).start()
         self._calibrating = []
         self.widget.status = "Measuring the room: please say nothing for two seconds."
 
-    def _calibrate(self) -> None:
-        samples, self._calibrating = np.concatenate(self._calibrating or []), None
-        self._ambience = calibrate(AudioClip(samples, SAMPLE_RATE))
-        self.widget.floor_dbfs = self._ambience.floor_dbfs
-        advice = self._ambience.advice()
-        self.widget.status = f"{advice[0].upper()}{advice[1:]}. Press Talk and speak."
+    def _measure_room(self, source: Any) -> None:
+        try:
+            with contextlib.closing(source):
+                for _ in _Overheard(source, self._overhear).frames():
+                    if self._calibrating is None:
+                        return
+        except EmolibError as error:
+            self.widget.status = f"{error}"
+
+    def _collect(self, samples: np.ndarray, rate: int) -> None:
+        collected = self._calibrating
+        if collected is None:
+            return
+        collected.append(samples)
+        if sum(map(len, collected)) >= _CALIBRATION_S * rate:
+            self._calibrating = None
+            self._ambience = calibrate(AudioClip(np.concatenate(collected), rate))
+            self.widget.floor_dbfs = self._ambience.floor_dbfs
+            advice = self._ambience.advice()
+            self.widget.status = f"{advice[0].upper()}{advice[1:]}. Press Talk and speak."
 
     def _talk(self) -> None:
-        from emolib.speech import QueueSource
+        from emolib.speech import QueueSource, SoundDeviceSource
 
-        self._begin(QueueSource())
+        if self.choice.sound == COMPUTER:
+            self._begin(lambda: _Overheard(SoundDeviceSource(), self._overhear))
+        else:
+            self._begin(lambda: QueueSource(self._rate))
 
     def _answer_upload(self, content: bytes) -> None:
         with tempfile.TemporaryDirectory(prefix="emolib-upload-") as folder:
             path = Path(folder) / "recording.wav"
             path.write_bytes(content)
-            try:
-                self._begin(Recordings([path]))
-            except EmolibError as error:
-                self.widget.status = f"{error}"
+            self._begin(lambda: Recordings([path]))
 
-    def _begin(self, source: Any) -> None:
-        if self._source is not None:
+    def _begin(self, open_source: Callable[[], Any]) -> None:
+        before, choice = self._session, self.choice
+        if before and not before.stopped:
             self.widget.status = "A conversation is under way: press Stop first."
             return
-        self._source = source
-        self.widget.status = "The models are loaded …"
-        self._thread = threading.Thread(target=self._hold, args=(source, self._thread), name="live panel", daemon=True)
-        self._thread.start()
+        self._session = Session(
+            self.widget,
+            source=open_source(),
+            sink=self._open_sink(),
+            open_engines=lambda: self._engines(choice),
+            ambience=self._ambience,
+            history=self._history,
+            voice=lambda: None if self.choice.voice == OWN_VOICE else self.choice.voice,
+            meet=self._meet_voices,
+            on_turn=self.turns.append,
+            on_end=self._end,
+        )
+        other, LivePanel._conversing = LivePanel._conversing, self
+        if other not in (None, self):
+            other._give_way()
+        self.widget.talking = True
+        self._session.start(before)
 
-    def _hold(self, source: Any, before: threading.Thread | None) -> None:
-        if before:
-            # One that was stopped may still be loading its models, or letting go of them.
-            before.join()
-            self.widget.status = "The models are loaded …"
-        sink = BrowserSink(self._send_sound, self.widget.sample_rate)
-        self._sink = sink
-        try:
-            with self._engines() as stages:
-                self.widget.status = "Listening: speak."
-                asyncio.run(self._converse(stages, source, sink))
-            self.widget.status = "The conversation has ended. Press Talk to begin another."
-        except EmolibError as error:
-            self.widget.status = f"{error}"
-        except Exception as error:
-            # A thread has no caller to raise to: what is unexpected must still be seen.
-            self.widget.status = f"Unexpected: {error!r}. Press Talk to begin again."
-            raise
-        finally:
-            self._sink = self._agent = self._loop = None
-            if self._source is source:
-                self._source = None
-            sink.close()
+    def _open_sink(self) -> Any:
+        from emolib.speech import SoundDeviceSink
+
+        if self.choice.sound == COMPUTER:
+            return SoundDeviceSink()
+        return BrowserSink(self._send_sound, self.widget.sample_rate)
 
     def _send_sound(self, pcm: bytes) -> None:
         self.widget.send({"kind": "sound", "sent": time.time() * 1000}, [pcm])
 
-    async def _converse(self, stages: Stages, source: Any, sink: BrowserSink) -> None:
-        from emolib.speech import Endpointer, OrderedPlayer, best_detector, best_turn_detector
+    def _meet_voices(self, stages: Stages) -> str:
+        """Offer the voices of the speech service; a remark where the chosen one is not among them."""
+        if not isinstance(stages.synthesizer, _HasVoices):
+            return ""
+        self._offered["voice"] = [OWN_VOICE, *stages.synthesizer.voices()]
+        wanted = self.choice.voice
+        if wanted in self._offered["voice"]:
+            self._show_choice()
+            return ""
+        self.choose(voice=OWN_VOICE)
+        return f" (This speech engine has no voice {wanted!r} and takes its own: imitating one needs Fish-Speech.)"
 
-        self._loop = asyncio.get_running_loop()
-        self._agent = VoiceAgent(
-            replace(stages, classifier=_ShownClassifier(stages.classifier, self.widget)),
-            lambda: OrderedPlayer(sink),
-            history=self._history,
-            on_reply=self._show_reply,
-            on_turn=self._show_turn,
-        )
-        endpointer = Endpointer(best_detector(self._ambience), turn=best_turn_detector())
-        try:
-            await self._agent.converse(self._shown(events_of(source, endpointer, stages.recognizer)))
-        finally:
-            await stages.reply_model.aclose()
+    def _give_way(self) -> None:
+        if self._session and not self._session.stopped:
+            self._session.stop(_TAKEN)
+            self.widget.send({"kind": "taken", "page": None})
 
-    async def _shown(self, events: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        from emolib.speech import Heard, Partial, SpeechStart
-
-        async with contextlib.aclosing(events):
-            async for event in events:
-                if isinstance(event, SpeechStart):
-                    self.widget.status = "I hear you …"
-                elif isinstance(event, Partial):
-                    self.widget.partial = f"{event.text} …"
-                elif isinstance(event, Heard):
-                    with self.widget.hold_sync():
-                        self.widget.partial, self.widget.status = event.transcript.text, "Thinking …"
-                yield event
-
-    def _show_reply(self, written: str, spoken: str) -> None:
-        # Each message to the page stands in the way of the sound behind it: few of them, and one for all that changed.
-        now = time.monotonic()
-        if spoken == self.widget.spoken and now - self._shown_at < _LEAST_BETWEEN_S:
-            return
-        self._shown_at = now
-        with self.widget.hold_sync():
-            self.widget.reply, self.widget.spoken = written, spoken
-            if spoken:
-                self.widget.status = "Speaking: talk over it or press Interrupt to stop it."
-
-    def _show_turn(self, turn: AgentTurn) -> None:
-        self.turns.append(turn)
-        shown = {name: turn.as_dict()[name] for name in ("transcript", "emotion", "reply", "interrupted")}
-        busy = ", ".join(f"{stage} {ms} ms" for stage, ms in turn.trace.busy_ms().items())
-        first = turn.trace.marks_ms().get("first_sound")
-        problems = f" ({'; '.join(turn.problems)})" if turn.problems else ""
-        with self.widget.hold_sync():
-            self.widget.history = [*self.widget.history, shown][-20:]
-            self.widget.reply, self.widget.spoken = turn.written, ""
-            self.widget.latency = f"First sound after {first} ms; {busy}" if first is not None else busy
-            self.widget.status = f"Listening: speak.{problems}"
-        if isinstance(self._source, Recordings):
-            self._source.answered()
+    def _end(self, session: Session, told: str) -> None:
+        if session is self._session:
+            self.widget.talking = False
+            self.widget.status = told
 
     def _interrupt(self) -> None:
-        agent, loop, sink = self._agent, self._loop, self._sink
-        if sink:
-            sink.silence()
+        if self._session:
+            self._session.interrupt()
         # The page takes no sound from its own Interrupt until this answer: what is on its way is of the dead turn.
         self.widget.send({"kind": "flush"})
-        if agent and loop and not loop.is_closed():
-            asyncio.run_coroutine_threadsafe(agent.interrupt(), loop)
 
-    def _stop(self) -> None:
+    def _stop(self, told: str = ENDED) -> None:
         self._calibrating = None
-        self._interrupt()
-        source, self._source = self._source, None
-        if source is not None:
-            source.close()
+        if self._session and not self._session.stopped:
+            self._session.stop(told)
+            self.widget.talking = False
+        self.widget.send({"kind": "flush"})
 
     def _lost(self) -> None:
-        self._stop()
-        self.widget.status = "The microphone is gone: connect it again and press Talk."
+        told = "The microphone is gone: connect it again and press Talk."
+        self._stop(told)
+        self.widget.status = told
 
     def _clear(self) -> None:
         self._history = History()
-        if self._agent:
-            self._agent.history = self._history
-        self.turns = []
-        self.widget.history = []
-        self.widget.partial = self.widget.reply = self.widget.latency = ""
+        self.turns.clear()
+        if self._session:
+            self._session.forget(self._history)
+        self.widget.history = self.widget.waterfall = []
+        self.widget.partial = self.widget.reply = self.widget.latency = self.widget.felt = ""
 
     def _save(self) -> None:
-        try:
-            write_trace(self.turns, self.save_to)
-            self.widget.status = f"{len(self.turns)} turns were written to {self.save_to.name}."
-        except EmolibError as error:
-            self.widget.status = f"{error}"
+        write_trace(self.turns, self.save_to)
+        self.widget.status = f"{len(self.turns)} turns were written to {self.save_to.name}."
 
     _ACTIONS = {  # noqa: RUF012
-        "calibrate": _begin_calibration, "talk": _talk, "interrupt": _interrupt, "stop": _stop, "lost": _lost,
-        "clear": _clear, "save": _save,
+        "calibrate": _begin_calibration, "talk": _talk, "interrupt": _interrupt, "stop": _stop, "clear": _clear,
+        "save": _save,
     }  # fmt: skip
+    #: What counts from the page that has the microphone alone.
+    _LEFT = {"leave": _stop, "lost": _lost}  # noqa: RUF012
 
 
-class _ShownClassifier:
-    def __init__(self, classifier: Any, view: Any) -> None:
-        self._classifier, self._view = classifier, view
-
-    def classify(self, texts: Sequence[str]) -> list[EmotionScores]:
-        judged = self._classifier.classify(texts)
-        self._view.emotions = judged[-1].as_dict()
-        return judged
+@runtime_checkable
+class _HasVoices(Protocol):
+    def voices(self) -> list[str]: ...
 
 
-def _new_view() -> Any:
-    try:
-        import anywidget
-        import traitlets
-    except ImportError as error:
-        raise MissingDependency("anywidget", extra="notebooks") from error
+class _Overheard:
+    """A source whose frames are told on their way (an `AudioSource`)."""
 
-    class LiveView(anywidget.AnyWidget):
-        _esm = Path(__file__).with_name("live.js")
-        _css = Path(__file__).with_name("live.css")
-        status = traitlets.Unicode("Press Calibrate, then Talk.").tag(sync=True)
-        partial = traitlets.Unicode().tag(sync=True)
-        reply = traitlets.Unicode().tag(sync=True)
-        spoken = traitlets.Unicode().tag(sync=True)
-        latency = traitlets.Unicode().tag(sync=True)
-        delays = traitlets.Dict().tag(sync=True)
-        emotions = traitlets.Dict(dict.fromkeys(EMOTIONS, 0.0)).tag(sync=True)
-        history = traitlets.List().tag(sync=True)
-        floor_dbfs = traitlets.Float(-60.0).tag(sync=True)
-        sample_rate = traitlets.Int(22_050).tag(sync=True)
-        upload_limit = traitlets.Int(_UPLOAD_LIMIT).tag(sync=True)
+    def __init__(self, source: Any, tell: Callable[[np.ndarray], None]) -> None:
+        self._source, self._tell = source, tell
+        self.close = source.close
 
-    return LiveView()
+    @property
+    def overruns(self) -> int:
+        return self._source.overruns
+
+    def frames(self) -> Iterator[np.ndarray]:
+        for frame in self._source.frames():
+            self._tell(frame)
+            yield frame

@@ -12,6 +12,7 @@ from emolib.dialogue import Stages
 from emolib.speech import AudioClip
 from emolib.tts import SpeechRequest
 from emolib.widgets import LivePanel
+from emolib.widgets.choices import Choice
 
 
 class Hums:
@@ -24,7 +25,7 @@ class Hums:
 
 def instant_panel(answer: str = "That is good news, and I am glad with you. " * 3) -> LivePanel:
     @contextmanager
-    def engines() -> Iterator[Stages]:
+    def engines(_choice: Choice) -> Iterator[Stages]:
         yield Stages(Heard("I am so happy today."), Felt(scores("joy")), Replies(answer), Hums(), "a test")
 
     return LivePanel(engines=engines)

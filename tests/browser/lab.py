@@ -7,32 +7,54 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
-__all__ = ["CHROMIUM", "chromium_page", "lab_with", "open_panel", "voila_with"]
+__all__ = [
+    "CHROMIUM",
+    "OTHER_HOST",
+    "PROMPT",
+    "Line",
+    "chromium",
+    "chromium_page",
+    "lab_with",
+    "open_panel",
+    "run_cell",
+    "voila_with",
+]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+#: A name of this machine that no browser takes for local: over plain HTTP it gets no microphone.
+OTHER_HOST = "panel.test"
 _FLAGS = [
     "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--no-sandbox", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
+    f"--host-resolver-rules=MAP {OTHER_HOST} 127.0.0.1",
 ]  # fmt: skip
+#: As `make lab` and `make app` start them.
+PROMPT = "kernel_websocket_connection_class=emolib.widgets.prompt_connection.PromptConnection"
 _TESTS = Path(__file__).parents[1]
 
 
 @contextmanager
-def lab_with(code: str, folder: Path) -> Iterator[str]:
-    """The address of a notebook whose one cell is `code`, in a JupyterLab that runs until the block ends."""
+def lab_with(code: str, folder: Path, *settings: str) -> Iterator[str]:
+    """The address of a notebook whose one cell is `code`, in a JupyterLab that runs until the block ends.
+
+    `settings` are further ones of the server; without any, those of `make lab`.
+    """
     _write_notebook(code, folder)
     options = ["--allow-root", "--IdentityProvider.token=test", f"--ServerApp.root_dir={folder}", "--LabApp.news_url=",
-               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--ip=127.0.0.1"]  # fmt: skip
+               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--ip=127.0.0.1",
+               f"--ServerApp.local_hostnames={OTHER_HOST}",
+               *(f"--ServerApp.{setting}" for setting in settings or [PROMPT])]  # fmt: skip
     with _running("jupyterlab", options, folder, "/api?token=test") as address:
         yield f"{address}/doc/tree/panel.ipynb?token=test"
 
@@ -40,7 +62,7 @@ def lab_with(code: str, folder: Path) -> Iterator[str]:
 @contextmanager
 def voila_with(code: str, folder: Path) -> Iterator[str]:
     """The address of a page in Voilà that shows what `code` displays."""
-    options = [str(_write_notebook(code, folder)), "--Voila.ip=127.0.0.1"]
+    options = [str(_write_notebook(code, folder)), "--Voila.ip=127.0.0.1", f"--Voila.{PROMPT}"]
     # The page itself would start a kernel already.
     with _running("voila", options, folder, "/voila/static/") as address:
         yield address
@@ -83,26 +105,92 @@ def _wait_for(url: str) -> None:
     raise TimeoutError(f"nothing answered at {url} within 30 s")
 
 
+class Line:
+    """A way to a server on this machine that can be cut, as a network is, and mended."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._open: list[socket.socket] = []
+        self._cut = False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """End all connections, and let no new one through."""
+        self._cut = True
+        for end in self._open:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
+
+    def mend(self) -> None:
+        """Let connections through again."""
+        self._cut = False
+
+    def close(self) -> None:
+        """Cut it for good."""
+        self.cut()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                if self._cut:
+                    near.close()
+                    continue
+                far = socket.create_connection(("127.0.0.1", self._to))
+                self._open += [near, far]
+                for here, there in ((near, far), (far, near)):
+                    here.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    threading.Thread(target=_carry, args=(here, there), daemon=True).start()
+
+
+def _carry(here: socket.socket, there: socket.socket) -> None:
+    with suppress(OSError), here, there:
+        while data := here.recv(65_536):
+            there.sendall(data)
+
+
+@contextmanager
+def chromium(playwright: Any, recording: Path, profile: Path) -> Iterator[Any]:
+    """Headless Chromium (a context of `playwright`) whose microphone hears `recording` once from each opening on."""
+    flags = [*_FLAGS, f"--use-file-for-fake-audio-capture={recording}%noloop"]
+    browser = playwright.chromium.launch_persistent_context(
+        str(profile), executable_path=CHROMIUM, args=flags, viewport={"width": 900, "height": 1000}
+    )
+    yield browser
+    browser.close()
+
+
 @contextmanager
 def chromium_page(recording: Path, profile: Path) -> Iterator[Any]:
-    """A page of headless Chromium that hears `recording` once from its microphone."""
+    """A page of `chromium`."""
     from playwright.sync_api import sync_playwright
 
-    flags = [*_FLAGS, f"--use-file-for-fake-audio-capture={recording}%noloop"]
-    with sync_playwright() as run:
-        browser = run.chromium.launch_persistent_context(
-            str(profile), executable_path=CHROMIUM, args=flags, viewport={"width": 900, "height": 1000}
-        )
+    with sync_playwright() as playwright, chromium(playwright, recording, profile) as browser:
         yield browser.new_page()
-        browser.close()
 
 
 def open_panel(page: Any, lab: str) -> Any:
-    """Run the notebook's cell; the panel it shows."""
+    """Open the notebook and run its cell; the panel it shows."""
     page.goto(lab)
-    page.locator(".jp-Cell .cm-content").first.click(timeout=30_000)
-    page.wait_for_timeout(2000)
-    page.keyboard.press("Shift+Enter")
-    panel = page.locator(".emolib-panel")
+    page.locator(".jp-Cell .cm-content").first.wait_for(timeout=30_000)
+    return run_cell(page)
+
+
+def run_cell(page: Any) -> Any:
+    """Run the cell, once the kernel is there; the new panel."""
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=30_000)
+    page.evaluate("document.querySelectorAll('.emolib-panel').forEach((panel) => { panel.dataset.old = true; })")
+    prompt = page.locator(".jp-Cell .jp-InputPrompt").first
+    before = prompt.text_content()
+    # JupyterLab takes no key before all of its parts are there, and shows no sign of it.
+    while prompt.text_content() == before:
+        page.locator(".jp-Cell .cm-content").first.click()
+        page.keyboard.press("Control+Enter")
+        page.wait_for_timeout(500)
+    panel = page.locator(".emolib-panel:not([data-old])")
     panel.wait_for(timeout=30_000)
     return panel

@@ -6,17 +6,22 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from emolib.errors import MissingDependency
 from emolib.tts.engines.base import Utterance
-from emolib.tts.engines.phonemes import MixedPhonemizer
+from emolib.tts.engines.phonemes import LONGEST_RUN, Phonemizer, runs
 from emolib.tts.engines.shaping import level, pitch_ratio, shift_pitch, without_lead
 from emolib.tts.prosody import prosody_for
 from emolib.tts.text import sentences
 
 __all__ = ["PiperEngine"]
+
+_WARM_UP = "We can talk about it tomorrow when everybody has had some sleep. "
+#: Longer than any emotion and any chance draws out the same phonemes, as a factor of their usual length.
+_SLOWEST = 1.6
 
 
 class PiperEngine:
@@ -36,20 +41,24 @@ class PiperEngine:
         options.intra_op_num_threads = threads
         # Spinning worker threads would take the second core from the language model of a dialogue.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Patterns of memory are kept for each length of an input that is met, and no two sentences are alike.
+        options.enable_mem_pattern = False
         session = onnxruntime.InferenceSession(str(voice), sess_options=options, providers=["CPUExecutionProvider"])
         config = PiperConfig.from_dict(json.loads(Path(f"{voice}.json").read_text(encoding="utf-8")))
         self._settings = SynthesisConfig
         self._voice = PiperVoice(session=session, config=config)
-        self._phonemes = MixedPhonemizer(self._voice)
+        self._phonemes = Phonemizer(config)
         self.sample_rate: int = config.sample_rate
         self._warm_up()
 
     def _warm_up(self) -> None:
-        for _ in self.synthesize(Utterance("Ready."), threading.Event()):
-            pass
+        """Speak the longest run that can come: onnxruntime keeps that memory, and needs no more later."""
+        sentence = self._phonemes(_WARM_UP)[0]
+        longest = (sentence * (LONGEST_RUN // len(sentence) + 1))[:LONGEST_RUN]
+        self._run(longest, self._settings(length_scale=self._voice.config.length_scale * _SLOWEST))
 
     def synthesize(self, utterance: Utterance, stop: threading.Event) -> Iterator[np.ndarray]:
-        """A piece a sentence, with the pause that follows it inside the text."""
+        """A piece a sentence, or more where it is long, and between sentences the pause of the emotion."""
         prosody = prosody_for(utterance.emotion, utterance.intensity)
         settings = self._settings(
             # Shifting the pitch shortens the sound again by as much as it is stretched here.
@@ -58,19 +67,19 @@ class PiperEngine:
             noise_w_scale=prosody.timing,
             normalize_audio=False,
         )
-        spoken = False
-        parts = (phonemes for sentence in sentences(utterance.text) for phonemes in self._phonemes(sentence))
-        for phonemes in parts:
-            if stop.is_set():
-                return
-            if not phonemes:
-                continue
-            if spoken:
+        texts = sentences(utterance.text)
+        for number, phonemes in enumerate(spoken for text in texts for spoken in self._phonemes(text)):
+            if number and not stop.is_set():
                 yield np.zeros(round(prosody.pause * self.sample_rate), dtype=np.float32)
-            audio = self._voice.phoneme_ids_to_audio(self._voice.phonemes_to_ids(phonemes), settings)
-            spoken = True
-            shifted = shift_pitch(np.atleast_1d(audio), self.sample_rate, prosody)
-            yield level(without_lead(shifted, self.sample_rate), prosody)
+            for run in runs(phonemes):
+                if stop.is_set():
+                    return
+                shifted = shift_pitch(self._run(run, settings), self.sample_rate, prosody)
+                yield level(without_lead(shifted, self.sample_rate), prosody)
+
+    def _run(self, phonemes: list[str], settings: Any) -> np.ndarray:
+        ids = self._voice.phonemes_to_ids(phonemes)
+        return np.atleast_1d(self._voice.phoneme_ids_to_audio(ids, settings))
 
     def close(self) -> None:
         """Nothing outlives the process."""
