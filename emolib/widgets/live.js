@@ -252,7 +252,13 @@ function chooser(model, name) {
     if (list.value !== ANOTHER) { choose(list.value); return; }
     field.hidden = false; field.value = ""; field.focus();
   };
-  field.onchange = () => { if (field.value.trim()) choose(field.value.trim()); };
+  const take = () => { if (!field.hidden && field.value.trim()) choose(field.value.trim()); };
+  field.onchange = take;
+  // JupyterLab keeps Enter from ending the input.
+  field.onkeydown = ({ key }) => {
+    if (key === "Enter") take();
+    if (key === "Escape") { field.hidden = true; show(); list.focus(); }
+  };
   row.append(element("span", "", title), list, field);
   return { row, show };
 }

@@ -158,7 +158,7 @@ def chromium(playwright: Any, recording: Path, profile: Path) -> Iterator[Any]:
     """Headless Chromium (a context of `playwright`) whose microphone hears `recording` once from each opening on."""
     flags = [*_FLAGS, f"--use-file-for-fake-audio-capture={recording}%noloop"]
     browser = playwright.chromium.launch_persistent_context(
-        str(profile), executable_path=CHROMIUM, args=flags, viewport={"width": 900, "height": 1000}
+        str(profile), executable_path=CHROMIUM, args=flags, viewport={"width": 900, "height": 1300}
     )
     yield browser
     browser.close()

@@ -151,7 +151,7 @@ def talk_and_interrupt(page: Any, panel: Any, happy_after_ms: int) -> None:
     page.wait_for_timeout(300)
     keep_picture(panel, "_phone.png")
     assert panel.evaluate("panel => panel.scrollWidth <= panel.clientWidth + 1")
-    page.set_viewport_size({"width": 900, "height": 1000})
+    page.set_viewport_size({"width": 900, "height": 1300})
 
 
 def keep_picture(panel: Any, ending: str) -> None:
