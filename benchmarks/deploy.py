@@ -7,15 +7,17 @@ merged GGUF         the adapter added to the weights, in q8_0 and q4_k_m on llam
 base GGUF + LoRA    the base in q8_0 and the adapter beside it on one llama.cpp server, switched by each request
 
 The adapter is the ready-made `carer` on SmolLM2-135M, the texts are of CARER's validation split (in
-$EMOLIB_DATA/carer, default ../shared/data). Each way is a process of its own, so that its peak memory (resident, of
-all its threads) and its load time are its own. Load time is from the start of the way's own imports until the first
-text is classified. Chat is one streamed greedy reply of at most 64 tokens; the second of two is timed.
+$EMOLIB_DATA/carer, default ../shared/data). Each way is a process of its own, so that its peak memory (resident, with
+the pages of mapped files; Linux only) and its load time are its own. Load time is from the start of the way's own
+imports until the first text is classified. Chat is one streamed greedy reply of at most 64 tokens; the second of two
+is timed. The ways take turns, three rounds of them, and the table has the medians.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,6 +31,7 @@ from emolib.models import model_folder, resolve_base
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("EMOLIB_DATA", ROOT.parent / "shared" / "data")) / "carer" / "val.txt"
 MODEL = "carer"
+TEXTS = 64
 
 
 def measure(report: Report, quick: bool) -> None:
@@ -49,14 +52,18 @@ def measure(report: Report, quick: bool) -> None:
             "merged GGUF q4_k_m": ("llama", [merged["q4_k_m"]]),
             "base GGUF q8_0 + LoRA": ("llama", [split["base"], split["adapter"]]),
         }
-        for way, (engine, files) in ways.items():
-            found = _way(engine, files if engine == "llama" else [], 64 if quick else 256)
-            report.rows.append({"way": way, "mb_on_disk": round(sum(f.stat().st_size for f in files) / 1e6), **found})
+        found: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+        for _ in range(1 if quick else 3):
+            for way, (engine, files) in ways.items():
+                found[way].append(_way(engine, files if engine == "llama" else []))
+        for way, (_, files) in ways.items():
+            medians = {name: statistics.median(each[name] for each in found[way]) for name in found[way][0]}
+            report.rows.append({"way": way, "mb_on_disk": round(sum(f.stat().st_size for f in files) / 1e6), **medians})
     _figures(report)
 
 
-def _way(engine: str, files: list[Path], texts: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks._deploy_way", engine, str(DATA), str(texts), *map(str, files)]
+def _way(engine: str, files: list[Path]) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks._deploy_way", engine, str(DATA), str(TEXTS), *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         sys.exit(f"benchmarks.deploy: {engine} failed\n{done.stderr[-2000:]}")
