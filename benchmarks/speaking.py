@@ -128,7 +128,8 @@ def memory_growth(service: ServiceProcess, tts: SpeechSynthesizer, minutes: floa
     """How the service's resident memory grows while it speaks for `minutes` of sound, in every emotion.
 
     The first minute is not counted. The growth is the median of the last tenth over that of the first one, in MB,
-    for an hour of sound; besides, the slope of a line through all of it in kB a minute, and the memory at the end.
+    for an hour of sound; besides, the slope of a line through the second half in kB a minute, which shows whether it
+    has come to an end, and the memory at the end.
     """
     import psutil
 
@@ -141,14 +142,14 @@ def memory_growth(service: ServiceProcess, tts: SpeechSynthesizer, minutes: floa
             break
     counted = [(at, size) for at, size in zip(spoken[1:], sizes, strict=True) if at > 1.0]
     at, size = np.array(counted).T
-    tenth = max(1, len(size) // 10)
+    tenth, half = max(1, len(size) // 10), len(size) // 2
     growth = float(np.median(size[-tenth:]) - np.median(size[:tenth])) / 2**20
     between = float(np.median(at[-tenth:]) - np.median(at[:tenth]))
     return {
         "memory_minutes_of_sound": round(spoken[-1], 1),
-        "memory_mb": round(size[-1] / 2**20, 1),
+        "memory_mb": round(float(size[-1]) / 2**20, 1),
         "growth_mb_an_hour": round(growth * 60 / between, 2),
-        "memory_kb_per_minute": round(float(np.polyfit(at, size, 1)[0]) / 1024, 2),
+        "late_growth_kb_per_minute": round(float(np.polyfit(at[half:], size[half:], 1)[0]) / 1024, 2),
     }
 
 
