@@ -302,7 +302,7 @@ def _steps(run: RunFolder) -> str:
     size = run.config["settings"]["batch_size"]
     rows = run.config["data"]["rows"]
     minutes = seconds * len(trained) / 60
-    return f"{len(trained):,} steps of {size} texts ({rows:,} rows once), about {minutes:.0f} minutes by the median step"
+    return f"{len(trained):,} steps of {size} texts ({rows:,} rows once), {minutes:.0f} minutes by the median step"
 
 
 def main() -> None:
