@@ -163,20 +163,32 @@ def test_q8_0_keeps_keys_values_and_the_last_block_in_f16(merged):
     assert q8_0.tensor_types == {"F16": 9, "Q8_0": 6, "F32": 5}
 
 
-def test_tensors_change_files_whole_and_the_others_stay(merged, tmp_path):
-    from gguf import GGUFReader
+def test_tensors_change_files_whole_and_the_others_stay(tmp_path):
+    from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
+    from gguf.quants import quantize
 
-    f16, q4 = file_of(merged, "merged"), file_of(merged, "merged", "q4_k_m")
-    mixed = shutil.copy2(q4, tmp_path / "mixed.gguf")
-    with_tensors_of(f16, mixed, lambda name: name.endswith("ffn_up.weight"))
-    assert read_header(mixed).metadata == read_header(q4).metadata
-    read = {path: GGUFReader(path).tensors for path in (f16, q4, mixed)}
-    for number, tensor in enumerate(read[mixed]):
-        same = read[f16 if tensor.name.endswith("ffn_up.weight") else q4]
-        there = next(other for other in same if other.name == tensor.name)
-        assert (tensor.name, tensor.tensor_type) == (read[q4][number].name, there.tensor_type)
-        np.testing.assert_array_equal(tensor.data, there.data)
-    assert [path.name for path in tmp_path.iterdir()] == ["mixed.gguf"]
+    weights = {name: np.random.default_rng(0).normal(size=(3, 64)).astype(np.float32) for name in ("a", "b", "c")}
+
+    def write(path: Path, kind: GGMLQuantizationType) -> Path:
+        writer = GGUFWriter(path, "llama")
+        writer.add_string("made.as", kind.name)
+        for name, values in weights.items():
+            writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return path
+
+    full = write(tmp_path / "full.gguf", GGMLQuantizationType.F16)
+    path = write(tmp_path / "mixed.gguf", GGMLQuantizationType.Q8_0)
+    with_tensors_of(full, path, lambda name: name == "b")
+    assert read_header(path).metadata["made.as"] == "Q8_0"
+    found = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
+    assert {name: tensor.tensor_type.name for name, tensor in found.items()} == {"a": "Q8_0", "b": "F16", "c": "Q8_0"}
+    for name, tensor in found.items():
+        np.testing.assert_array_equal(tensor.data, quantize(weights[name], tensor.tensor_type))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["full.gguf", "mixed.gguf"]
 
 
 def test_second_export_of_the_same_run_adds_to_the_manifest(merged, split):
