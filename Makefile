@@ -51,11 +51,11 @@ browser: setup
 	EMOLIB_REAL_ENGINES=1 $(BIN)/python -m pytest tests/browser
 
 notebooks: setup
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 $(sort $(wildcard notebooks/0*.ipynb))
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 --timeout=600 $(sort $(wildcard notebooks/0*.ipynb))
 
 # Apart from the tests: it stands on what the notebooks left, and trains a little more.
 solutions: setup
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks/solutions.ipynb
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 --timeout=600 notebooks/solutions.ipynb
 
 lint: setup
 	$(BIN)/ruff check emolib tests benchmarks tools
