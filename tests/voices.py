@@ -21,10 +21,15 @@ def _voice():
 
 @lru_cache(maxsize=8)
 def spoken(text: str = SENTENCE, sample_rate: int = 16_000) -> AudioClip:
-    """`text` in the embedded voice."""
+    """`text` in the embedded voice, the same utterance at every rate."""
+    return _utterance(text).resample(sample_rate)
+
+
+@lru_cache(maxsize=8)
+def _utterance(text: str) -> AudioClip:
+    # Piper draws its durations at random: spoken twice, a text is two utterances.
     pieces = [chunk.audio_float_array for chunk in _voice().synthesize(text)]
-    clip = AudioClip(np.concatenate(pieces), _voice().config.sample_rate, "the spoken test sentence")
-    return clip.resample(sample_rate)
+    return AudioClip(np.concatenate(pieces), _voice().config.sample_rate, "the spoken test sentence")
 
 
 def silence(seconds: float, sample_rate: int = 16_000) -> np.ndarray:
