@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import itertools
 import json
+import shutil
 import struct
 import threading
 import time
@@ -24,7 +25,7 @@ from emolib.tts import SpeechRequest, SpeechSynthesizer
 from emolib.tts.engines.fish import FishEngine
 from emolib.tts.markers import S1, S2
 from emolib.tts.sound import PcmStream, encode, to_pcm16, wav_header
-from emolib.tts.transport import Deadline
+from emolib.tts.transport import Deadline, ServiceConnection
 from emolib.tts.voiceprints import VoiceLibrary
 
 Handler = http.server.BaseHTTPRequestHandler
@@ -384,6 +385,40 @@ class TestVoices:
                 tts.prepare_voice("nobody")
         assert len(stored) == 1
         assert engine.utterances[0].references[0].text == "a calm tone"
+
+    def test_a_server_that_lost_an_uploaded_voice_gets_it_again(self, library: VoiceLibrary, tmp_path: Path) -> None:
+        engine, folder = ToneEngine(), tmp_path / "references"
+        request = SpeechRequest("hello", voiceprint="anna")
+        with speech_server(engine, folder) as url, SpeechSynthesizer(url, voices=library) as tts:
+            tts.synthesize(request)
+            shutil.rmtree(folder)
+            folder.mkdir()
+            tts.synthesize(request)
+            shutil.rmtree(folder)
+            folder.mkdir()
+            list(tts.stream(request))
+            assert len(list(folder.iterdir())) == 1
+        assert [utterance.references[0].text for utterance in engine.utterances] == ["a calm tone"] * 3
+
+    def test_a_server_is_asked_for_its_voices_again_after_a_failure(
+        self, library: VoiceLibrary, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Fish-Speech started anew would take the id for an unknown one, and speak in a random voice."""
+        answers = iter([lambda handler: send(handler, WAV), half_a_wav, lambda handler: send(handler, WAV)])
+        asked: list[str] = []
+        ask = ServiceConnection.ask
+
+        def counted(connection: ServiceConnection, method: str, path: str, *rest: object, **options: object) -> object:
+            asked.append(path)
+            return ask(connection, method, path, *rest, **options)
+
+        monkeypatch.setattr(ServiceConnection, "ask", counted)
+        with scripted(lambda handler: next(answers)(handler)) as (url, bodies):
+            tts = SpeechSynthesizer(url, voices=library)
+            for _ in range(2):
+                tts.synthesize(SpeechRequest("hello", voiceprint="anna"))
+        assert len(bodies) == 3
+        assert asked.count("/v1/references/list") == 2
 
     def test_an_engine_that_imitates_nobody_is_named(self, library: VoiceLibrary, tmp_path: Path) -> None:
         engine = ToneEngine()

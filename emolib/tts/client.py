@@ -15,7 +15,7 @@ from emolib.speech import AudioClip
 from emolib.tts.markers import S1, TagSet
 from emolib.tts.remote_voices import RemoteVoices
 from emolib.tts.request import SpeechRequest
-from emolib.tts.transport import Deadline, Piece, ServiceConnection
+from emolib.tts.transport import Deadline, PassingFailure, Piece, RequestRefused, ServiceConnection
 from emolib.tts.voiceprints import VoiceLibrary
 
 __all__ = ["Rendering", "SpeechSynthesizer"]
@@ -102,10 +102,9 @@ class SpeechSynthesizer:
     def stream(self, request: SpeechRequest, *, deadline_s: float | None = None) -> Iterator[AudioClip]:
         """The utterance piece by piece as it is made; tried again only as long as no piece has come."""
         deadline = Deadline(deadline_s)
-        body = self._body(request, streaming=True, deadline=deadline)
 
         def start() -> Iterator[Piece]:
-            pieces = self._connection.speak(body, deadline)
+            pieces = self._attempt(request, streaming=True, deadline=deadline)
             first = next(pieces, None)
             if first is None:
                 raise ServiceError(f"the speech service at {self.url} sent no sound")
@@ -135,12 +134,27 @@ class SpeechSynthesizer:
         return Rendering(self._silence(), f"the speech service at {self.url} took over {deadline_s:g} s")
 
     def _synthesize(self, request: SpeechRequest, deadline: Deadline) -> AudioClip:
-        body = self._body(request, streaming=False, deadline=deadline)
-        pieces = self._connection.with_retries(lambda: list(self._connection.speak(body, deadline)), deadline)
+        pieces = self._connection.with_retries(
+            lambda: list(self._attempt(request, streaming=False, deadline=deadline)), deadline
+        )
         if not pieces:
             raise ServiceError(f"the speech service at {self.url} sent no sound")
         clip = AudioClip(np.concatenate([piece.samples for piece in pieces]), pieces[0].sample_rate)
         return clip if self._sample_rate in (None, clip.sample_rate) else clip.resample(self._sample_rate)
+
+    def _attempt(self, request: SpeechRequest, streaming: bool, deadline: Deadline) -> Iterator[Piece]:
+        """The sound as it arrives, from one request; after a failure, the server may be another that knows no voice."""
+        body = self._body(request, streaming, deadline)
+        try:
+            yield from self._connection.speak(body, deadline)
+        except PassingFailure:
+            self._voices.forget()
+            raise
+        except RequestRefused as error:
+            if error.status != 404 or "reference_id" not in body:
+                raise
+            self._voices.forget()
+            raise PassingFailure(str(error)) from error
 
     def _body(self, request: SpeechRequest, streaming: bool, deadline: Deadline) -> dict[str, Any]:
         ours = self._knows_emotions(deadline)

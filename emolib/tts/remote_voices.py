@@ -49,6 +49,11 @@ class RemoteVoices:
                 " add it with `emolib voice add`"
             )
 
+    def forget(self) -> None:
+        """Ask the server again which voices it has: it may have begun anew, without those that were uploaded."""
+        with self._lock:
+            self._known, self._has_routes = None, True
+
     def _own(self, name: str, emotion: str | None, deadline: Deadline) -> dict[str, Any]:
         reference = self._library.open(name).reference(emotion)
         if not self._has_routes:

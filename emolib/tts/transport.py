@@ -15,7 +15,7 @@ from emolib.addresses import is_loopback_url
 from emolib.errors import InputError, MissingDependency, ServiceError, UsageError
 from emolib.tts.sound import PcmStream
 
-__all__ = ["Deadline", "Piece", "RequestRefused", "ServiceConnection"]
+__all__ = ["Deadline", "PassingFailure", "Piece", "RequestRefused", "ServiceConnection"]
 
 Result = TypeVar("Result")
 
@@ -72,7 +72,7 @@ class RequestRefused(InputError):
         super().__init__(message)
 
 
-class _TryAgain(Exception):
+class PassingFailure(Exception):
     """A failure that may pass; `pause` is what the server asked for, in seconds."""
 
     def __init__(self, message: str, pause: float | None = None) -> None:
@@ -139,7 +139,7 @@ class ServiceConnection:
         try:
             decoder.finish()
         except ServiceError as error:
-            raise _TryAgain(str(error)) from error
+            raise PassingFailure(str(error)) from error
 
     def with_retries(self, attempt: Callable[[], Result], deadline: Deadline) -> Result:
         """The result of `attempt`, tried again after failures that may pass."""
@@ -147,7 +147,7 @@ class ServiceConnection:
         while True:
             try:
                 return attempt()
-            except _TryAgain as error:
+            except PassingFailure as error:
                 if number >= self._retries:
                     attempts = f" (after {number + 1} attempts)" if number else ""
                     raise ServiceError(f"{error}{attempts}") from error
@@ -160,7 +160,7 @@ class ServiceConnection:
         """`pieces`, of which some were used already, so that a failure is final. Raises ServiceError."""
         try:
             yield from pieces
-        except _TryAgain as error:
+        except PassingFailure as error:
             raise ServiceError(str(error)) from error
 
     def _send(self, method: str, path: str, deadline: Deadline, **options: Any) -> Any:
@@ -173,7 +173,7 @@ class ServiceConnection:
         except self._wrong as error:
             raise UsageError(f"{self.url}{path} cannot be asked: {error}") from error
         except self._lost as error:
-            raise _TryAgain(f"no answer from the speech service at {self.url}: {_reason(error)}") from error
+            raise PassingFailure(f"no answer from the speech service at {self.url}: {_reason(error)}") from error
         if response.status_code >= 400:
             with response:
                 raise _failure(response)
@@ -183,7 +183,7 @@ class ServiceConnection:
         try:
             return response.raw.read1(_READ_BYTES)
         except self._lost as error:
-            raise _TryAgain(f"the speech service at {self.url} broke off: {_reason(error)}") from error
+            raise PassingFailure(f"the speech service at {self.url} broke off: {_reason(error)}") from error
 
 
 def _failure(response: Any) -> Exception:
@@ -191,7 +191,7 @@ def _failure(response: Any) -> Exception:
     message = f"{asked} answered {response.status_code}: {_message(response)}"
     if response.status_code in _PASSING:
         pause = response.headers.get("Retry-After", "")
-        return _TryAgain(message, float(pause) if pause.isdigit() else None)
+        return PassingFailure(message, float(pause) if pause.isdigit() else None)
     if response.status_code in _OUR_FAULT:
         return RequestRefused(message, response.status_code)
     return ServiceError(message)
