@@ -33,15 +33,27 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks._ready_made_data import (
+    DATA,
+    NAMES,
+    ROOT,
+    SEED,
+    answers_of,
+    carer_corpus,
+    everyday_comments,
+    everyday_corpora,
+    macro_f1_of,
+    require_data,
+)
 from benchmarks._report import Report
-from benchmarks.ready_made import DATA, NAMES, ROOT, answers_of, goemotions, macro_f1_of, measure, require_data
+from benchmarks.ready_made import measure
 from emolib.classify import EmotionClassifier
-from emolib.data import CleanSettings, Corpus, clean_corpus, find_label_issues, load_split, sample_corpus
+from emolib.data import Corpus, load_split
 from emolib.emotions import EMOTIONS, NEUTRAL
 from emolib.evaluate.scores import fit_temperature
 from emolib.files import write_json, write_text
 from emolib.finetune import RunFolder, TrainSettings, preset, train
-from emolib.finetune.trainer import TrainingData
+from emolib.finetune.training_data import TrainingData
 from emolib.plots import run_charts
 from emolib.tables import markdown_table
 
@@ -51,67 +63,8 @@ _COMMON = {"batch_size": 32, "schedule": "cosine", "warmup_steps": 25, "checkpoi
 SETTINGS = preset("cpu", **_COMMON, epochs=1.0, eval_examples=256)
 #: Of the second training of `everyday`.
 _SECOND = {"learning_rate": 5e-4}
-
-#: Label issues below this quality (the probability of the given label) are left out of the training rows.
-_SUSPICIOUS = 0.1
-#: Rows of each group that are taken from GoEmotions at most; what is rare is taken whole.
-_AT_MOST = {"joy": 2400, "anger": 2200, NEUTRAL: 3000}
-#: Comments of GoEmotions' training file that are held back for the temperature and the neutral threshold.
-_HELD_BACK = 1500
-#: Comments that stand beside our own sentences in the second training.
-_SECOND_COMMENTS = 6000
 #: How far the weights of `everyday` go from its first training to its second.
 _SECOND_SHARE = 0.7
-_SEED = 3407
-
-
-def carer_corpus(out: Path) -> Corpus:
-    """CARER's training rows, cleaned, without the most suspicious ones; `out` keeps the cleaned folder."""
-    clean_corpus([DATA / "carer" / "train.txt", DATA / "carer" / "val.txt"], out, CleanSettings())
-    corpus = load_split(out, "train")
-    issues = find_label_issues(corpus).issues
-    suspicious = {issue.text for issue in issues if issue.quality < _SUSPICIOUS}
-    rows = [row for row in zip(corpus.texts, corpus.labels, strict=True) if row[0] not in suspicious]
-    return Corpus("carer", *map(list, zip(*rows, strict=True)))
-
-
-Rows = list[tuple[str, str]]
-
-
-def everyday_comments() -> tuple[Rows, Rows]:
-    """GoEmotions' comments that `everyday` learns from, and those held back for its thresholds."""
-    comments = goemotions("train")
-    random.Random(_SEED).shuffle(comments)
-    held_back, comments = comments[:_HELD_BACK], comments[_HELD_BACK:]
-    taken: Counter[str] = Counter()
-    rows = []
-    for text, group in comments:
-        taken[group] += 1
-        if taken[group] <= _AT_MOST.get(group, len(comments)):
-            rows.append((text, group))
-    return rows, held_back
-
-
-def our_sentences(*splits: str) -> Rows:
-    """The rows of these splits of the sample corpus."""
-    corpora = map(sample_corpus, splits)
-    return [row for corpus in corpora for row in zip(corpus.texts, corpus.labels, strict=True)]
-
-
-def everyday_corpora() -> tuple[Corpus, Corpus]:
-    """What `everyday` is trained on first, and what second."""
-    comments, _ = everyday_comments()
-    beside = random.Random(_SEED).sample(comments, _SECOND_COMMENTS)
-    first, second = comments + our_sentences("train"), beside + our_sentences("train", "more")
-    return everyday_corpus(first), everyday_corpus(second)
-
-
-def everyday_corpus(rows: Rows) -> Corpus:
-    """`rows` in an order of their own, the neutral ones with all six labels alike."""
-    rows = random.Random(_SEED).sample(rows, len(rows))
-    soft = [dict.fromkeys(EMOTIONS, 1 / 6) if group == NEUTRAL else {group: 1.0} for _, group in rows]
-    labels = [EMOTIONS[0] if group == NEUTRAL else group for _, group in rows]
-    return Corpus("everyday", [text for text, _ in rows], labels, soft)
 
 
 def train_adapter(name: str, out: Path) -> None:
@@ -153,7 +106,7 @@ def _train(corpus: Corpus, held_out: Corpus, run: Path, settings: TrainSettings)
 
 
 def _training_data(corpus: Corpus, held_out: Corpus, examples: int) -> TrainingData:
-    chosen = random.Random(_SEED).sample(range(len(held_out)), examples)
+    chosen = random.Random(SEED).sample(range(len(held_out)), examples)
     return TrainingData(
         corpus.name,
         corpus.sha256,

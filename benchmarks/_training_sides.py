@@ -11,7 +11,7 @@ from typing import Any
 
 from emolib.data import Corpus
 from emolib.finetune import TrainSettings, preset, train
-from emolib.finetune.trainer import TrainingData
+from emolib.finetune.training_data import TrainingData
 
 #: Steps of TRL before its clock starts, and steps that are timed, by batch size.
 WARM_UP, TIMED = 2, {8: 16, 32: 5}

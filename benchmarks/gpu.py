@@ -25,7 +25,7 @@ from benchmarks._report import Report, run
 from benchmarks._training_sides import sft_trainer, timed_steps
 from emolib.data import sample_corpus
 from emolib.finetune import TrainSettings, preset, train
-from emolib.finetune.trainer import TrainingData
+from emolib.finetune.training_data import TrainingData
 
 if TYPE_CHECKING:
     import torch

@@ -12,30 +12,29 @@ Needs CARER and GoEmotions in $EMOLIB_DATA (default ../shared/data).
 
 from __future__ import annotations
 
-import csv
-import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-import numpy as np
-
+from benchmarks._ready_made_data import (
+    DATA,
+    NAMES,
+    answers_of,
+    everyday_comments,
+    everyday_corpus,
+    goemotions,
+    macro_f1_of,
+    our_sentences,
+    require_data,
+)
 from benchmarks._report import Report, run
 from emolib.classify import EmotionClassifier
 from emolib.data import Corpus, load_split, neutral_sentences, sample_corpus
 from emolib.data.linear import linear_model
-from emolib.emotions import EMOTIONS, GOEMOTIONS, NEUTRAL, EmotionScores
-from emolib.evaluate.scores import confusion_counts, macro_f1
-
-ROOT = Path(__file__).parent.parent
-DATA = Path(os.environ.get("EMOLIB_DATA", ROOT.parent / "shared" / "data"))
-NAMES = ("carer", "everyday")
+from emolib.emotions import EMOTIONS, NEUTRAL, EmotionScores
 
 
 def measure(report: Report, quick: bool) -> None:
     require_data()
-    from benchmarks._ready_made_recipe import everyday_comments, everyday_corpus, our_sentences
-
     rows = 500 if quick else None
     for name in NAMES:
         classifier = EmotionClassifier.load(name)
@@ -45,36 +44,6 @@ def measure(report: Report, quick: bool) -> None:
     everyday = everyday_corpus(everyday_comments()[0] + our_sentences("train", "more"))
     for name, corpus in (("carer", load_split(DATA / "carer" / "train.txt")), ("everyday", everyday)):
         report.rows.append({"model": f"TF-IDF, rows of {name}", **_linear(corpus, rows)})
-
-
-def require_data() -> None:
-    """Say what is missing, and stop."""
-    if not (DATA / "carer").is_dir() or not (DATA / "goemotions").is_dir():
-        sys.exit(f"the benchmark of the ready-made adapters needs CARER and GoEmotions in {DATA}; set EMOLIB_DATA")
-
-
-def goemotions(split: str) -> list[tuple[str, str]]:
-    """Comments of GoEmotions' `split` ("train" or "dev") whose labels fall into one group, with that group."""
-    names = (DATA / "goemotions" / "labels.txt").read_text(encoding="utf-8").split()
-    rows = []
-    with (DATA / "goemotions" / f"{split}.tsv").open(encoding="utf-8", newline="") as file:
-        for text, ids, _ in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
-            groups = {GOEMOTIONS[names[int(number)]] for number in ids.split(",")}
-            if len(groups) == 1:
-                rows.append((text, groups.pop()))
-    return rows
-
-
-def answers_of(scores: Sequence[EmotionScores], threshold: float) -> list[str]:
-    return [NEUTRAL if score.confidence < threshold else score.label for score in scores]
-
-
-def macro_f1_of(gold: Sequence[str], answers: Sequence[str]) -> float:
-    names = (*EMOTIONS, NEUTRAL)
-    counts = confusion_counts(
-        np.array([names.index(label) for label in gold]), np.array([names.index(label) for label in answers]), 7
-    )
-    return float(macro_f1(counts))
 
 
 def _judged(classify: Callable[..., Sequence[EmotionScores]], threshold: float, rows: int | None) -> dict[str, float]:

@@ -18,7 +18,7 @@ from emolib.finetune import RunFolder, TrainSettings, preset, train
 from emolib.finetune import loop as loop_module
 from emolib.finetune.loop import DivergedError
 from emolib.finetune.objective import PromptLoss
-from emolib.finetune.trainer import TrainingData
+from emolib.finetune.training_data import TrainingData
 from emolib.prompts import Prompt
 
 

@@ -14,7 +14,8 @@ from voices import silence, spoken, white_noise
 
 from emolib.errors import InputError, MissingDependency
 from emolib.speech import AudioClip, vad
-from emolib.speech.ambient import FRAME, QUIET_ROOM, band_powers, calibrate, frames
+from emolib.speech.ambient import FRAME, QUIET_ROOM, band_powers, frames
+from emolib.speech.calibration import calibrate
 from emolib.speech.vad import FusedDetector, GateDetector, Hysteresis, SileroDetector, WebRtcDetector, best_detector
 
 DETECTORS = {

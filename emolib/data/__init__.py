@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from emolib.data.clean import RULES, CleanSettings, clean_corpus
+from emolib.data.clean import clean_corpus
+from emolib.data.clean_settings import RULES, CleanSettings
 from emolib.data.corpus import Corpus, load_split
 from emolib.data.label_issues import LabelIssues, find_label_issues
 from emolib.data.labels import parse_label_names

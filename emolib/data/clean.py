@@ -17,10 +17,10 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emolib.data.clean_settings import CleanSettings
 from emolib.data.labels import label_map
 from emolib.data.readers import Columns, find_sources, read_source
 from emolib.data.repair import REPAIRS, SIMPLE, repair
@@ -28,59 +28,19 @@ from emolib.data.report import CleanReport, RuleCount, find_conflicts
 from emolib.data.split import divide
 from emolib.data.table import SPLITS, Reject, Table
 from emolib.emotions import EMOTIONS
-from emolib.errors import InputError, UsageError
+from emolib.errors import InputError
 from emolib.files import atomic_path, storage_errors, write_json, write_text
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["CONFLICT_POLICIES", "RULES", "CleanSettings", "clean_corpus", "clean_frame"]
-
-DROPS = ("empty", "too_long", "conflicts", "duplicates", "near_duplicates", "leakage")
-RULES = (*REPAIRS, *DROPS)
-CONFLICT_POLICIES = ("drop", "majority", "soft")
+__all__ = ["clean_corpus", "clean_frame"]
 
 #: What a split may not share with: texts of the test go from everywhere else, those of validation from train.
 _PRIORITY = ("test", "validation", "train")
 _EXAMPLES = 3
 #: What a text has that is not its own key: capitals, anything but ASCII letters and digits, or odd spaces.
 _NOT_ITS_OWN_KEY = r"[^a-z0-9 ]|  |^ | $|^$"
-
-
-@dataclass(frozen=True)
-class CleanSettings:
-    """What cleaning does.
-
-    `rules` are those that are applied (all by default). `conflicts` says what becomes of equal texts with
-    different labels: `drop` them all, keep the `majority` label (dropped where there is none), or keep one
-    text with a `soft` label, the share of each label. `max_tokens` counts with the tokenizer of `tokenizer`.
-    The shares divide sources that name no split. `text_column`, `label_column` and `label_names` (the names of
-    numeric labels from 0 on) are found where they are None.
-    """
-
-    rules: tuple[str, ...] = RULES
-    conflicts: str = "drop"
-    near_threshold: float = 0.9
-    max_tokens: int = 1900
-    tokenizer: str = "smollm2-135m"
-    validation_share: float = 0.1
-    test_share: float = 0.1
-    seed: int = 3407
-    text_column: str | None = None
-    label_column: str | None = None
-    label_names: tuple[str, ...] | None = None
-    arrow: bool = False
-
-    def __post_init__(self) -> None:
-        unknown = [rule for rule in self.rules if rule not in RULES]
-        if unknown:
-            raise UsageError(f"unknown cleaning rule {unknown[0]!r}; known: {', '.join(RULES)}")
-        if self.conflicts not in CONFLICT_POLICIES:
-            raise UsageError(f"unknown policy {self.conflicts!r} for conflicts; known: {', '.join(CONFLICT_POLICIES)}")
-        if not 0.5 <= self.near_threshold <= 1:
-            raise UsageError(f"near_threshold is a similarity from 0.5 to 1, not {self.near_threshold}")
-        if min(self.validation_share, self.test_share) < 0 or self.validation_share + self.test_share >= 1:
-            raise UsageError("the shares of validation and test must be at least 0 and together below 1")
 
 
 def clean_corpus(

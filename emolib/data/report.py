@@ -13,7 +13,7 @@ from emolib.emotions import EMOTIONS
 if TYPE_CHECKING:
     import polars as pl
 
-    from emolib.data.clean import CleanSettings
+    from emolib.data.clean_settings import CleanSettings
 
 __all__ = ["CleanReport", "Findings", "RuleCount", "find_conflicts"]
 

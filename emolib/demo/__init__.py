@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from emolib.demo.steps import QUESTION, DemoFolder, prepare, record_question, run_demo
+from emolib.demo.folder import DemoFolder
+from emolib.demo.steps import QUESTION, prepare, record_question, run_demo
 
 __all__ = ["QUESTION", "DemoFolder", "prepare", "record_question", "run_demo"]

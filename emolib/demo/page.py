@@ -12,7 +12,7 @@ from emolib.emotions import EMOTIONS
 from emolib.files import write_text
 
 if TYPE_CHECKING:
-    from emolib.demo.steps import DemoFolder
+    from emolib.demo.folder import DemoFolder
 
 __all__ = ["write_report"]
 

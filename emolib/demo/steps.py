@@ -7,20 +7,20 @@ A step that has finished, as times.json says, is not run again.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from emolib.demo.folder import DemoFolder
 from emolib.errors import UsageError
 from emolib.files import write_json
 
 if TYPE_CHECKING:
     from emolib.speech import AudioClip
 
-__all__ = ["QUESTION", "DemoFolder", "prepare", "record_question", "run_demo"]
+__all__ = ["QUESTION", "prepare", "record_question", "run_demo"]
 
 #: What the embedded voice says to the finished model.
 QUESTION = "I passed my driving test this morning, on the fourth try, and I cannot stop smiling!"
@@ -30,61 +30,6 @@ TRAIN_STEPS = 60
 # The sample corpus seldom names an emotion: larger batches and smaller steps than CARER's texts want.
 TRAIN_SETTINGS = {"batch_size": 24, "learning_rate": 5e-4}
 QUANTISATIONS = ("q8_0",)
-
-
-@dataclass(frozen=True)
-class DemoFolder:
-    """Where each step of the demo leaves its result."""
-
-    path: Path
-
-    @property
-    def corpus(self) -> Path:
-        return self.path / "corpus"
-
-    @property
-    def run(self) -> Path:
-        return self.path / "run"
-
-    @property
-    def metrics(self) -> Path:
-        return self.run / "metrics.json"
-
-    @property
-    def figures(self) -> Path:
-        return self.path / "figures"
-
-    @property
-    def gguf(self) -> Path:
-        return self.path / "gguf"
-
-    @property
-    def question(self) -> Path:
-        return self.path / "question.wav"
-
-    @property
-    def answer(self) -> Path:
-        return self.path / "answer.wav"
-
-    @property
-    def turn(self) -> Path:
-        return self.path / "turn.json"
-
-    @property
-    def times(self) -> Path:
-        return self.path / "times.json"
-
-    @property
-    def report(self) -> Path:
-        return self.path / "report.html"
-
-    def read(self, path: Path) -> Any:
-        """The content of one of the JSON files."""
-        return json.loads(path.read_text(encoding="utf-8"))
-
-    def seconds(self) -> dict[str, float]:
-        """How long each finished step took, by its name."""
-        return self.read(self.times) if self.times.exists() else {}
 
 
 @dataclass(frozen=True)

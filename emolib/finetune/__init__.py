@@ -10,13 +10,13 @@ from emolib.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "PRESETS": "emolib.finetune.settings",
+        "PRESETS": "emolib.finetune.presets",
         "RunFolder": "emolib.finetune.run_folder",
         "TrainSettings": "emolib.finetune.settings",
         "Plan": "emolib.finetune.planning",
         "plan": "emolib.finetune.planning",
         "parse_settings": "emolib.finetune.settings",
-        "preset": "emolib.finetune.settings",
+        "preset": "emolib.finetune.presets",
         "train": "emolib.finetune.trainer",
     },
 )

@@ -32,7 +32,7 @@ from emolib.finetune.settings import TrainSettings
 from emolib.prompts import get_prompt
 
 if TYPE_CHECKING:
-    from emolib.finetune.trainer import TrainingData
+    from emolib.finetune.training_data import TrainingData
 
 __all__ = ["DivergedError", "Loop", "is_out_of_memory", "stop_signals"]
 

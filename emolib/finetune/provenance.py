@@ -15,7 +15,7 @@ from emolib.finetune.run_folder import RunFolder
 from emolib.finetune.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from emolib.finetune.trainer import TrainingData
+    from emolib.finetune.training_data import TrainingData
     from emolib.models import BaseModel
 
 __all__ = ["claim", "describe"]

@@ -1,4 +1,4 @@
-"""Settings of a training run: the paper's numbers as defaults, and presets for smaller machines."""
+"""Settings of a training run, with the paper's numbers as defaults."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from emolib.errors import UsageError
 from emolib.prompts import get_prompt
 
-__all__ = ["PRESETS", "TrainSettings", "parse_settings", "preset"]
+__all__ = ["TrainSettings", "parse_settings"]
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -123,42 +123,6 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
         raise UsageError(f"{name} is one of {', '.join(known)}, not {value!r}")
 
 
-PAPER = TrainSettings()
-
-#: `paper`: an A100 or better. `colab-t4`: 15 GB, no bfloat16. `laptop-2060`: 6 GB, no bfloat16. `cpu`: two cores.
-PRESETS: dict[str, TrainSettings] = {
-    "paper": PAPER,
-    "colab-t4": PAPER.replace(dtype="float16"),
-    "laptop-2060": PAPER.replace(base_model="qwen2.5-1.5b", dtype="float16", max_length=512),
-    "cpu": PAPER.replace(
-        base_model="smollm2-135m",
-        load_in_4bit=False,
-        gradient_checkpointing=False,
-        max_length=512,
-        optimizer="adamw_torch",
-        learning_rate=1e-3,
-        warmup_steps=5,
-        batch_size=8,
-        accumulation_steps=1,
-        eval_examples=96,
-    ),
-}
-
-
-def preset(name: str = "auto", **changes: Any) -> TrainSettings:
-    """The preset `name` with some settings changed; `auto` takes the one that fits this machine.
-
-    On a GPU that holds Qwen2.5-7B in 4 bits that is `paper` where it has bfloat16, else `colab-t4`; on a smaller one
-    `laptop-2060` with the largest model that fits; without one, `cpu`.
-    """
-    if name == "auto":
-        name, fitting = _fitting_preset()
-        changes = {**fitting, **changes}
-    if name not in PRESETS:
-        raise UsageError(f"unknown preset {name!r}; known: auto, {', '.join(PRESETS)}")
-    return PRESETS[name].replace(**changes)
-
-
 def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
     """Settings written as NAME=VALUE, with the values in their settings' types; UsageError names a bad one."""
     defaults = {entry.name: entry.default for entry in dataclasses.fields(TrainSettings)}
@@ -183,17 +147,3 @@ def _parsed(name: str, text: str, default: Any) -> Any:
         return type(default)(text)
     except ValueError:
         raise UsageError(f"{name}={text!r} is not a number ({type(default).__name__})") from None
-
-
-def _fitting_preset() -> tuple[str, dict[str, Any]]:
-    """The preset for this machine, and what has to be changed in it."""
-    import torch
-
-    from emolib.finetune.planning import largest_fitting
-
-    if not torch.cuda.is_available():
-        return "cpu", {}
-    model = largest_fitting(torch.cuda.get_device_properties(0).total_memory / 1e9)
-    if model == PAPER.base_model:
-        return ("paper" if torch.cuda.is_bf16_supported(including_emulation=False) else "colab-t4"), {}
-    return "laptop-2060", {"base_model": model}

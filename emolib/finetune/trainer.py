@@ -7,38 +7,21 @@ the loss, the order of the examples, the evaluation and the guards are ours.
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emolib.errors import DeviceError, InputError
+from emolib.errors import DeviceError
+from emolib.finetune.presets import preset
 from emolib.finetune.run_folder import RunFolder
-from emolib.finetune.settings import TrainSettings, preset
+from emolib.finetune.settings import TrainSettings
+from emolib.finetune.training_data import TrainingData, load_training_data
 
 if TYPE_CHECKING:
     from emolib.data import Corpus
 
-__all__ = ["TrainingData", "load_training_data", "train"]
+__all__ = ["train"]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What a run trains on, and what it is judged by meanwhile.
-
-    `soft` holds a probability for each label and row, or None; `name`, `sha256` identify the corpus.
-    """
-
-    name: str
-    sha256: str
-    texts: Sequence[str]
-    labels: Sequence[str]
-    soft: Sequence[Mapping[str, float]] | None
-    held_out_texts: Sequence[str]
-    held_out_labels: Sequence[str]
 
 
 def train(
@@ -78,51 +61,6 @@ def train(
         if claim(run, config, resume=resume):
             fit(run, settings, training_data, config)
     return RunFolder.open(run.path)
-
-
-def load_training_data(
-    data: str | Path | Corpus | TrainingData, validation: str | Path | None, settings: TrainSettings
-) -> TrainingData:
-    """The rows to train on and the held-out ones, chosen by the seed; InputError where there are none."""
-    if isinstance(data, TrainingData):
-        return data
-    corpus = _load(data, "train")
-    if not len(corpus):
-        raise InputError(f"the corpus {corpus.name} has no rows to train on; see its report.json and rejects.jsonl")
-    held_out = _validation(data, validation) if settings.eval_examples else None
-    kept = range(len(corpus))
-    shuffle = random.Random(settings.seed)
-    if held_out is None:
-        order = shuffle.sample(range(len(corpus)), len(corpus))
-        size = min(settings.eval_examples, len(corpus) // 10)
-        held_out, chosen, kept = corpus, order[:size], sorted(order[size:])
-    else:
-        chosen = shuffle.sample(range(len(held_out)), min(settings.eval_examples, len(held_out)))
-    return TrainingData(
-        name=corpus.name,
-        sha256=corpus.sha256,
-        texts=[corpus.texts[index] for index in kept],
-        labels=[corpus.labels[index] for index in kept],
-        soft=None if corpus.soft is None else [corpus.soft[index] for index in kept],
-        held_out_texts=[held_out.texts[index] for index in chosen],
-        held_out_labels=[held_out.labels[index] for index in chosen],
-    )
-
-
-def _load(data: str | Path | Corpus, split: str) -> Corpus:
-    if not isinstance(data, (str, Path)):
-        return data
-    from emolib.data import load_split
-
-    return load_split(data, split)
-
-
-def _validation(data: str | Path | Corpus, validation: str | Path | None) -> Corpus | None:
-    if validation is not None:
-        return _load(validation, "validation")
-    if isinstance(data, (str, Path)) and (Path(data) / "validation.jsonl").is_file():
-        return _load(data, "validation")
-    return None
 
 
 def _fit(run: RunFolder, settings: TrainSettings, data: TrainingData, config: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The noise of the room: calibration from a second or two of it, and a floor that follows it in silence."""
+"""The noise of the room: its level and its bands, and a floor that follows it in silence."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from emolib.errors import InputError
-from emolib.speech.audio import SAMPLE_RATE, AudioClip
+from emolib.speech.audio import SAMPLE_RATE
 
-__all__ = ["FRAME", "QUIET_ROOM", "Ambience", "NoiseFloor", "band_powers", "calibrate", "frames", "level_dbfs"]
+__all__ = ["FRAME", "QUIET_ROOM", "Ambience", "NoiseFloor", "band_powers", "frames", "level_dbfs"]
 
 #: Samples of a frame: 30 ms at 16 kHz, the longest that WebRTC's detector takes.
 FRAME = 480
@@ -25,11 +24,8 @@ _BINS_PER_BAND = np.diff(_FIRST_BINS)
 _POWER_SCALE = 1.0 / float(np.sum(_WINDOW**2))
 _SILENCE = 1e-10
 
-_LEAST_SECONDS = 0.3
 _GATE_MARGIN_DB = 6.0
 _LOUD_ROOM_DBFS = -38.0
-_FALSE_ALARMS = 0.05
-_UPSET_DB = 10.0
 _TIME_CONSTANT_S = 1.5
 
 
@@ -73,26 +69,6 @@ class Ambience:
 QUIET_ROOM = Ambience(-60.0, 2.0, np.full(len(_BINS_PER_BAND), 1e-6, dtype=np.float32), 2)
 
 
-def calibrate(clip: AudioClip) -> Ambience:
-    """The ambience in a clip of one or two seconds in which nobody speaks.
-
-    Single loud frames (a door, a cough) are left out. InputError where the clip is under 0.3 s.
-    """
-    if clip.seconds < _LEAST_SECONDS:
-        raise InputError(f"{clip.name} has {clip.seconds:.2f} s; calibration needs a second or two of room noise")
-    pieces = frames(clip.resample(SAMPLE_RATE).samples)
-    levels = np.array([level_dbfs(frame) for frame in pieces])
-    calm = levels < np.median(levels) + _UPSET_DB
-    bands = np.mean([band_powers(frame) for frame in pieces[calm]], axis=0)
-    return Ambience(
-        floor_dbfs=float(10 * np.log10(np.mean(10 ** (levels[calm] / 10)))),
-        spread_db=float(levels[calm].std()),
-        bands=bands,
-        webrtc_mode=_webrtc_mode(pieces[calm]),
-        frames=int(calm.sum()),
-    )
-
-
 class NoiseFloor:
     """The noise floor of a room, followed while nobody speaks."""
 
@@ -134,13 +110,3 @@ def band_powers(frame: np.ndarray) -> np.ndarray:
     powers = (spectrum.real**2 + spectrum.imag**2) * _POWER_SCALE
     sums = np.add.reduceat(powers[: _FIRST_BINS[-1]], _FIRST_BINS[:-1])
     return np.maximum(sums / _BINS_PER_BAND, _SILENCE)
-
-
-def _webrtc_mode(pieces: np.ndarray) -> int:
-    from emolib.speech.vad import WebRtcDetector
-
-    for mode in range(3):
-        detector = WebRtcDetector(mode)
-        if np.mean([detector.push(frame) for frame in pieces]) < _FALSE_ALARMS:
-            return mode
-    return 3

@@ -19,8 +19,9 @@ from emolib.dialogue import AgentTurn, History, Stages, open_stages
 from emolib.dialogue.live import Recordings, write_trace
 from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import EmolibError
-from emolib.speech.ambient import QUIET_ROOM, Ambience, calibrate, level_dbfs
+from emolib.speech.ambient import QUIET_ROOM, Ambience, level_dbfs
 from emolib.speech.audio import SAMPLE_RATE, AudioClip
+from emolib.speech.calibration import calibrate
 from emolib.tts import VoiceLibrary
 from emolib.widgets.choices import COMPUTER, OWN_VOICE, PAGE, Choice, emotion_models, open_reply_model, reply_models
 from emolib.widgets.session import ENDED, Session

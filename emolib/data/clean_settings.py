@@ -1,0 +1,50 @@
+"""What cleaning does: which rules, and what becomes of contradictions and of sources without a split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from emolib.data.repair import REPAIRS
+from emolib.errors import UsageError
+
+__all__ = ["CONFLICT_POLICIES", "DROPS", "RULES", "CleanSettings"]
+
+DROPS = ("empty", "too_long", "conflicts", "duplicates", "near_duplicates", "leakage")
+RULES = (*REPAIRS, *DROPS)
+CONFLICT_POLICIES = ("drop", "majority", "soft")
+
+
+@dataclass(frozen=True)
+class CleanSettings:
+    """What cleaning does.
+
+    `rules` are those that are applied (all by default). `conflicts` says what becomes of equal texts with
+    different labels: `drop` them all, keep the `majority` label (dropped where there is none), or keep one
+    text with a `soft` label, the share of each label. `max_tokens` counts with the tokenizer of `tokenizer`.
+    The shares divide sources that name no split. `text_column`, `label_column` and `label_names` (the names of
+    numeric labels from 0 on) are found where they are None.
+    """
+
+    rules: tuple[str, ...] = RULES
+    conflicts: str = "drop"
+    near_threshold: float = 0.9
+    max_tokens: int = 1900
+    tokenizer: str = "smollm2-135m"
+    validation_share: float = 0.1
+    test_share: float = 0.1
+    seed: int = 3407
+    text_column: str | None = None
+    label_column: str | None = None
+    label_names: tuple[str, ...] | None = None
+    arrow: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = [rule for rule in self.rules if rule not in RULES]
+        if unknown:
+            raise UsageError(f"unknown cleaning rule {unknown[0]!r}; known: {', '.join(RULES)}")
+        if self.conflicts not in CONFLICT_POLICIES:
+            raise UsageError(f"unknown policy {self.conflicts!r} for conflicts; known: {', '.join(CONFLICT_POLICIES)}")
+        if not 0.5 <= self.near_threshold <= 1:
+            raise UsageError(f"near_threshold is a similarity from 0.5 to 1, not {self.near_threshold}")
+        if min(self.validation_share, self.test_share) < 0 or self.validation_share + self.test_share >= 1:
+            raise UsageError("the shares of validation and test must be at least 0 and together below 1")
