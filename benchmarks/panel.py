@@ -10,7 +10,7 @@ that only page, server and the kernel's channel are measured, and a server as `m
 same with the server as JupyterLab starts it by itself, and beside the embedded models.
 
 `page_mb_an_hour` and `kernel_mb_an_hour` are how fast the page's JavaScript memory and the memory of the kernel grow,
-fitted to all but the first third of the sentences: of an hour in the full form. A kernel remembers the signature of
+fitted to all but the first third of an hour's sentences, in the full form alone. A kernel remembers the signature of
 every message against its being sent twice, 65,536 of them, 134 bytes each; they are there from the start, as after
 35 minutes of any conversation.
 
@@ -53,7 +53,7 @@ def measure(report: Report, quick: bool) -> None:
 
     if CHROMIUM is None:
         sys.exit("benchmarks.panel needs Debian's package chromium")
-    sizes = _conversation(report, "instant", "make lab", 6, PROMPT)
+    _conversation(report, "instant", "make lab", 6, PROMPT)
     report.figures = {f"{way}_ms_p95": report.rows[0][f"{way}_ms_p95"] for way in ("microphone", "loudspeaker")}
     report.figures["device_ms"] = report.rows[0]["device_ms_p95"]
     _conversation(report, "instant", "JupyterLab's own", 6, "quit_button=True")
@@ -61,8 +61,8 @@ def measure(report: Report, quick: bool) -> None:
     if not quick:
         # Its delays are those of a page whose rubbish is collected in the middle of answers.
         sizes = _conversation(report, "instant", "make lab", 600, PROMPT)
-    for column, name in enumerate(("page", "kernel")):
-        report.figures[f"{name}_mb_an_hour"] = _growth(sizes[:, column])
+        for column, name in enumerate(("page", "kernel")):
+            report.figures[f"{name}_mb_an_hour"] = _growth(sizes[:, column])
 
 
 def _conversation(report: Report, engines: str, server: str, turns: int, setting: str) -> np.ndarray:

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emolib.data import CleanSettings, clean_corpus, load_split
+from emolib.data import RULES, CleanSettings, clean_corpus, load_split
 from emolib.data.clean import clean_frame
-from emolib.data.clean_settings import RULES
 from emolib.data.near import near_duplicates, similarity
 from emolib.data.repair import REPAIRS, repair
 from emolib.data.report import find_conflicts

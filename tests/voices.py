@@ -29,7 +29,7 @@ def spoken(text: str = SENTENCE, sample_rate: int = 16_000) -> AudioClip:
 def _utterance(text: str) -> AudioClip:
     from piper import SynthesisConfig
 
-    # Piper draws sound and durations at random: without that, a text is the same utterance in every run.
+    # Piper draws sound and durations at random: with neither, a text is the same utterance in every run.
     plain = SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0)
     pieces = [chunk.audio_float_array for chunk in _voice().synthesize(text, plain)]
     return AudioClip(np.concatenate(pieces), _voice().config.sample_rate, "the spoken test sentence")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from emolib.data.repair import REPAIRS
 from emolib.errors import UsageError
 
-__all__ = ["CONFLICT_POLICIES", "DROPS", "RULES", "CleanSettings"]
+__all__ = ["RULES", "CleanSettings"]
 
-DROPS = ("empty", "too_long", "conflicts", "duplicates", "near_duplicates", "leakage")
-RULES = (*REPAIRS, *DROPS)
-CONFLICT_POLICIES = ("drop", "majority", "soft")
+_DROPS = ("empty", "too_long", "conflicts", "duplicates", "near_duplicates", "leakage")
+RULES = (*REPAIRS, *_DROPS)
+_CONFLICT_POLICIES = ("drop", "majority", "soft")
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class CleanSettings:
         unknown = [rule for rule in self.rules if rule not in RULES]
         if unknown:
             raise UsageError(f"unknown cleaning rule {unknown[0]!r}; known: {', '.join(RULES)}")
-        if self.conflicts not in CONFLICT_POLICIES:
-            raise UsageError(f"unknown policy {self.conflicts!r} for conflicts; known: {', '.join(CONFLICT_POLICIES)}")
+        if self.conflicts not in _CONFLICT_POLICIES:
+            raise UsageError(f"unknown policy {self.conflicts!r} for conflicts; known: {', '.join(_CONFLICT_POLICIES)}")
         if not 0.5 <= self.near_threshold <= 1:
             raise UsageError(f"near_threshold is a similarity from 0.5 to 1, not {self.near_threshold}")
         if min(self.validation_share, self.test_share) < 0 or self.validation_share + self.test_share >= 1:

@@ -143,7 +143,7 @@ class SpeechSynthesizer:
         return clip if self._sample_rate in (None, clip.sample_rate) else clip.resample(self._sample_rate)
 
     def _attempt(self, request: SpeechRequest, streaming: bool, deadline: Deadline) -> Iterator[Piece]:
-        """The sound as it arrives, from one request; after a failure, the server may be another that knows no voice."""
+        """The sound of one request as it arrives; a server that failed may have begun anew, without our voices."""
         body = self._body(request, streaming, deadline)
         try:
             yield from self._connection.speak(body, deadline)

@@ -50,7 +50,7 @@ class RemoteVoices:
             )
 
     def forget(self) -> None:
-        """Ask the server again which voices it has: it may have begun anew, without those that were uploaded."""
+        """Have the next request ask which voices the server has: it may have begun anew, without the uploaded ones."""
         with self._lock:
             self._known, self._has_routes = None, True
 
