@@ -69,6 +69,8 @@ const PLAIN_HTTP = "Browsers give the microphone to https:// or localhost only: 
   + "or choose the sound of the kernel's computer.";
 const HIDDEN = "The tab is in the background: the microphone stays open; Stop releases it.";
 const COMPUTER = "the kernel's computer";
+// Its outputLatency asks PulseAudio with a lock in hand for which PulseAudio's own callback may wait: the page hangs.
+const FIREFOX = navigator.userAgent.includes("Firefox");
 
 async function worklet(context, code, name) {
   const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
@@ -149,7 +151,7 @@ class Sound {
 
   told(data) {
     if (data.delay === undefined) { window.emolibPlayed = data; return; }
-    const device_ms = 1000 * (this.speaker.baseLatency + (this.speaker.outputLatency || 0));
+    const device_ms = 1000 * (this.speaker.baseLatency + (FIREFOX ? 0 : this.speaker.outputLatency || 0));
     this.model.send({ kind: "began", delay_ms: data.delay, device_ms });
   }
 
