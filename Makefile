@@ -5,7 +5,8 @@
 # make address SLUG=owner/name   the repository's address in badges and install cells
 # make app       the live panel as a page of its own, at http://127.0.0.1:8866
 # make lab       the notebooks in JupyterLab
-# make browser   the live panel on the embedded models, tested in Chromium
+# make browser   the live panel in Chromium and Firefox, tested on the embedded models too
+# make browsers  installs the two from Debian
 # make env-fish  the environment of Fish-Speech (.venv-fish)       make conformance  its real HTTP layer as a peer
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup address demo app lab test unit notebooks browser solutions lint bench system env-fish conformance clean
+.PHONY: setup address demo app lab test unit notebooks browser browsers solutions lint bench system env-fish conformance clean
 
 setup: $(READY)
 
@@ -46,7 +47,7 @@ unit: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/browser --numprocesses=auto --dist=worksteal
 	$(BIN)/python -m pytest tests/browser -m brief
 
-# All of the browser test. Needs Debian's package chromium; skipped with a reason where it is missing.
+# All of the browser tests; skipped with a reason where the browser is missing.
 browser: setup
 	EMOLIB_REAL_ENGINES=1 $(BIN)/python -m pytest tests/browser
 
@@ -85,17 +86,28 @@ conformance: setup .venv-conformance/.ready
 	.venv-conformance/bin/python -m pip install --quiet --no-deps fish-speech==0.1.0
 	@touch $@
 
+# Debian's packages that $missing names, where that is possible without asking (root on Debian or Ubuntu).
+define install
+if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing || echo "not installed:$$missing; their tests are skipped"; \
+fi
+endef
+
 # PortAudio, for the microphone, espeak-ng, the voice of last resort, and PulseAudio, which makes a sound card for
-# the tests: installed where that is possible without asking (root on Debian or Ubuntu).
+# the tests.
 system:
 	@missing=""; \
 	ldconfig -p 2>/dev/null | grep -q libportaudio || missing="$$missing libportaudio2"; \
 	command -v espeak-ng >/dev/null || missing="$$missing espeak-ng"; \
 	command -v pulseaudio >/dev/null && ls /usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so >/dev/null 2>&1 || \
 	  missing="$$missing pulseaudio libasound2-plugins"; \
-	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing || echo "not installed:$$missing; their tests are skipped"; \
-	fi
+	$(install)
+
+browsers:
+	@missing=""; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v firefox-esr >/dev/null || command -v firefox >/dev/null || missing="$$missing firefox-esr"; \
+	$(install)
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -49,7 +49,8 @@ _REAL = "from emolib.widgets import LivePanel\n\npanel = LivePanel()\npanel"
 
 
 def measure(report: Report, quick: bool) -> None:
-    from lab import CHROMIUM, PROMPT
+    from browsers import CHROMIUM
+    from lab import PROMPT
 
     if CHROMIUM is None:
         sys.exit("benchmarks.panel needs Debian's package chromium")
@@ -67,7 +68,9 @@ def measure(report: Report, quick: bool) -> None:
 
 def _conversation(report: Report, engines: str, server: str, turns: int, setting: str) -> np.ndarray:
     """Hold a conversation of `turns` sentences, and report it in a row; megabytes of page and kernel [turns, 2]."""
-    from lab import chromium_page, lab_with, open_panel
+    from browsers import chromium_page
+    from lab import lab_with
+    from panel_page import open_panel
 
     real = engines != "instant"
     starts = np.arange(turns) * (_EVERY_REAL_S if real else _EVERY_S) + (_LOADED_S if real else _QUIET_S)

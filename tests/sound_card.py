@@ -71,6 +71,28 @@ class SoundCard:
         while subprocess.call(["pactl", "info"], env=self.environment, **_QUIET) and time.monotonic() < end:
             time.sleep(0.02)
 
+    def add_room(self) -> None:
+        """Let the microphone hear what is said in the room (`say`) in place of the loudspeaker."""
+        self._control("load-module", "module-null-sink", "sink_name=room", "rate=48000")
+        self._control("set-default-source", "room.monitor")
+        self._control("set-default-sink", "null")
+
+    def say(self, recording: Path) -> None:
+        """Play `recording` in the room, to its end."""
+        subprocess.run(["paplay", "--device=room", recording], env=self.environment, check=True, timeout=30)
+
+    def record(self, seconds: float, into: Path) -> Path:
+        """Write what the loudspeaker plays for `seconds` to the WAV file `into`."""
+        command = ["parecord", "--device=null.monitor", "--rate=48000", "--channels=1", "--file-format=wav", into]
+        recorder = subprocess.Popen(command, env=self.environment)
+        time.sleep(seconds)
+        recorder.terminate()
+        recorder.wait(5)
+        return into
+
+    def _control(self, *command: str) -> None:
+        subprocess.run(["pactl", *command], env=self.environment, check=True, stdout=subprocess.DEVNULL)
+
     def pull_out(self) -> None:
         """Kill the daemon, as a device is pulled out."""
         if self._daemon:

@@ -1,9 +1,8 @@
-"""JupyterLab or Voilà with one notebook, and Chromium with a recorded microphone."""
+"""JupyterLab or Voilà with one notebook, and the way to it, which can be cut."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,31 +13,19 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import nbformat
 
 __all__ = [
-    "CHROMIUM",
     "OTHER_HOST",
     "PROMPT",
     "Line",
-    "chromium",
-    "chromium_page",
     "lab_with",
-    "open_panel",
-    "run_cell",
     "voila_with",
 ]
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 #: A name of this machine that no browser takes for local: over plain HTTP it gets no microphone.
 OTHER_HOST = "panel.test"
-_FLAGS = [
-    "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--no-sandbox", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-    f"--host-resolver-rules=MAP {OTHER_HOST} 127.0.0.1",
-]  # fmt: skip
 #: As `make lab` and `make app` start them.
 PROMPT = "kernel_websocket_connection_class=emolib.widgets.prompt_connection.PromptConnection"
 _TESTS = Path(__file__).parents[1]
@@ -151,46 +138,3 @@ def _carry(here: socket.socket, there: socket.socket) -> None:
     with suppress(OSError), here, there:
         while data := here.recv(65_536):
             there.sendall(data)
-
-
-@contextmanager
-def chromium(playwright: Any, recording: Path, profile: Path) -> Iterator[Any]:
-    """Headless Chromium (a context of `playwright`) whose microphone hears `recording` once from each opening on."""
-    flags = [*_FLAGS, f"--use-file-for-fake-audio-capture={recording}%noloop"]
-    browser = playwright.chromium.launch_persistent_context(
-        str(profile), executable_path=CHROMIUM, args=flags, viewport={"width": 900, "height": 1300}
-    )
-    yield browser
-    browser.close()
-
-
-@contextmanager
-def chromium_page(recording: Path, profile: Path) -> Iterator[Any]:
-    """A page of `chromium`."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright, chromium(playwright, recording, profile) as browser:
-        yield browser.new_page()
-
-
-def open_panel(page: Any, lab: str) -> Any:
-    """Open the notebook and run its cell; the panel it shows."""
-    page.goto(lab)
-    page.locator(".jp-Cell .cm-content").first.wait_for(timeout=30_000)
-    return run_cell(page)
-
-
-def run_cell(page: Any) -> Any:
-    """Run the cell, once the kernel is there; the new panel."""
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=30_000)
-    page.evaluate("document.querySelectorAll('.emolib-panel').forEach((panel) => { panel.dataset.old = true; })")
-    prompt = page.locator(".jp-Cell .jp-InputPrompt").first
-    before = prompt.text_content()
-    # JupyterLab takes no key before all of its parts are there, and shows no sign of it.
-    while prompt.text_content() == before:
-        page.locator(".jp-Cell .cm-content").first.click()
-        page.keyboard.press("Control+Enter")
-        page.wait_for_timeout(500)
-    panel = page.locator(".emolib-panel:not([data-old])")
-    panel.wait_for(timeout=30_000)
-    return panel

@@ -14,7 +14,9 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
 
-from lab import CHROMIUM, OTHER_HOST, Line, chromium, lab_with, open_panel, run_cell, voila_with
+from browsers import CHROMIUM, chromium
+from lab import OTHER_HOST, Line, lab_with, voila_with
+from panel_page import RATE, answered_once, interrupt, open_panel, played, press, run_cell, status, until_played
 from playwright.sync_api import expect, sync_playwright
 from voices import spoken
 
@@ -29,7 +31,6 @@ INSTANT = "from instant_panel import instant_panel\n\npanel = instant_panel()\np
 REAL = "from emolib.widgets import LivePanel\n\npanel = LivePanel()\npanel"
 #: The real engines are loaded by then, on two busy cores too.
 MODELS_LOADED_S = 45
-RATE = 22_050
 #: The second sentence comes while the answer to the first is heard, from the seventh to the fifteenth second.
 SPOKEN_OVER_S = 13.0
 #: From the button to the last sample that the page plays: what was on its way to the audio thread.
@@ -99,33 +100,6 @@ def panel(page: Any) -> Any:
     """A new panel in the page, in place of the one before."""
     page.evaluate("delete window.emolibPlayed")
     return run_cell(page)
-
-
-def press(panel: Any, name: str) -> None:
-    panel.get_by_role("button", name=name).click()
-
-
-def status(panel: Any) -> Any:
-    return panel.locator(".emolib-status")
-
-
-def played(page: Any) -> dict[str, float]:
-    return page.evaluate("window.emolibPlayed || { played: 0, power: 0 }")
-
-
-def until_played(page: Any, samples: int) -> None:
-    page.wait_for_function(f"window.emolibPlayed && window.emolibPlayed.played > {samples}", timeout=30_000)
-
-
-def interrupt(page: Any, panel: Any) -> float:
-    """Press Interrupt while the answer is heard; the seconds of it that were played from then on."""
-    before = page.evaluate("window.emolibPlayed.played")
-    press(panel, "Interrupt")
-    page.wait_for_timeout(400)
-    after = played(page)["played"]
-    page.wait_for_timeout(500)
-    assert played(page)["played"] == after, panel.inner_text()
-    return (after - before) / RATE
 
 
 def talk_and_interrupt(page: Any, panel: Any, happy_after_ms: int) -> None:
@@ -262,14 +236,6 @@ def test_a_page_that_is_loaded_again_shows_the_history_and_goes_on(page: Any, pa
     expect(status(panel)).to_contain_text("Press Talk to begin another", timeout=10_000)
     answered_once(page, panel, turns=2)
     press(panel, "Stop")
-
-
-def answered_once(page: Any, panel: Any, turns: int) -> None:
-    """Talk, and break the answer off; the history then has `turns`."""
-    press(panel, "Talk")
-    until_played(page, 2000)
-    press(panel, "Interrupt")
-    expect(panel.locator(".emolib-history li")).to_have_count(turns, timeout=10_000)
 
 
 def test_a_lost_connection_is_said_and_the_conversation_goes_on_when_it_is_back(browser: Any, lab: str):
