@@ -173,11 +173,26 @@ def test_what_is_still_in_the_device_counts_as_heard_when_the_answer_ends():
 
 
 def test_a_late_classifier_does_not_hold_up_the_reply():
-    world = World(feel_s=5.0)
+    world = World(feel_s=3600.0)
     (turn,) = world.converse(said("I passed"))
     assert turn.emotion.abstained
     assert turn.problems == ("the classifier was late",)
     assert turn.trace.marks["first_token"] < 0.5
+
+
+def test_what_is_judged_late_is_the_emotion_of_the_turn_and_not_of_its_answer():
+    world = World(feel_s=0.5)
+    (turn,) = world.converse(said("I passed"))
+    assert turn.problems == ("the classifier was late",)
+    assert turn.emotion.label == "joy"
+    assert {request.emotion for request in world.requests} == {None}
+    assert turn.trace.busy_ms()["classify"] == 150
+
+
+def test_a_classifier_that_fails_late_is_said():
+    (turn,) = World(feel_s=0.5, fails=frozenset({"classify"})).converse(said("I passed"))
+    assert turn.problems == ("the classifier was late", "the classifier failed: the classifier is gone")
+    assert turn.emotion.abstained
 
 
 def test_an_estimate_from_the_partial_transcript_stands_in_for_a_late_classifier():
@@ -257,8 +272,8 @@ def test_what_was_felt_in_half_of_what_was_said_stands_in_for_a_late_classifier(
 
 def test_what_was_felt_in_sounds_without_words_is_forgotten():
     world = World(feel_s=0.3)
-    (turn,) = world.converse(START, Partial("I pass", 1), 1.0, Unheard(end()), 5.0, said("I passed"))
-    assert turn.emotion.abstained
+    world.converse(START, Partial("I pass", 1), 1.0, Unheard(end()), 5.0, said("I passed"))
+    assert {request.emotion for request in world.requests} == {None}
 
 
 def test_an_answer_prepared_for_half_of_what_was_said_is_thrown_away():
@@ -488,9 +503,9 @@ def test_a_moment_of_the_loudspeakers_own_sound_does_not_silence_it(is_echo: boo
 
 def test_an_estimate_that_comes_late_is_not_taken_for_the_next_turn():
     world = World(feel_s=2.0)
-    first, second = world.converse(START, Partial("I pass", 1), 0.1, said("I passed"), 30.0, said("what a day"))
-    assert first.emotion.abstained
-    assert second.emotion.abstained
+    world.converse(START, Partial("I pass", 1), 0.1, said("I passed"), 30.0, said("what a day"))
+    assert len(world.asked) == 2
+    assert {request.emotion for request in world.requests} == {None}
 
 
 def test_twenty_turns_each_interrupted():

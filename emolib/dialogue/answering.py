@@ -69,6 +69,7 @@ class OngoingTurn:
     number: int = 0
     prepared: bool = False
     player: Player | None = None
+    judging: asyncio.Task[None] | None = None
     judgement: EmotionScores | None = None
     manner: Manner = NEUTRAL_MANNER
     distress: Distress = Distress.NONE
@@ -149,10 +150,12 @@ class Answerer:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._write(turn, clauses, draft))
                 group.create_task(self._speak(turn, clauses))
+            await self._be_heard(turn)
         finally:
+            if turn.judging:
+                turn.judging.cancel()
             if draft:
                 await draft.drop()
-        await self._be_heard(turn)
 
     def _begin_draft(self, turn: OngoingTurn) -> Draft | None:
         """Have the reply begun in the tone of the estimate: most often the judgement is the same."""
@@ -166,29 +169,33 @@ class Answerer:
         return self.stages.reply_model.stream(history, turn.emotion, tone)
 
     async def _feel(self, turn: OngoingTurn) -> None:
-        """Judge the emotion; late or failing, the last estimate stands.
+        """Judge the emotion; late or failing, the answer goes on with the last estimate.
 
-        It is late only from the release on: before, nobody waits for the answer.
+        It is late only from the release on: before, nobody waits for the answer. What is judged late is still the
+        emotion of the turn.
         """
+        turn.judging = asyncio.create_task(self._judge(turn))
+        hurry = asyncio.create_task(self._hurry(turn))
         with turn.trace.stage("classify"):
             try:
-                async with asyncio.TaskGroup() as group:
-                    hurry = group.create_task(self._hurry(turn))
-                    turn.judgement = (await self.offload(self.stages.classifier.classify, [turn.transcript]))[0]
-                    hurry.cancel()
-            except* TimeoutError:
-                # A thread that is late goes on by itself; its answer does no harm.
-                turn.problems.append("the classifier was late")
-            except* Exception as errors:  # an engine of the user's may raise anything, and the turn goes on
-                turn.problems.append(f"the classifier failed: {_told(errors.exceptions[0])}")
+                await asyncio.wait([turn.judging, hurry], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                hurry.cancel()
+        if not turn.judging.done():
+            turn.problems.append("the classifier was late")
         emotions = [*turn.emotions, turn.emotion]
         turn.distress = self.care.distress(turn.transcript, emotions)
         turn.manner = self.policy(emotions) if turn.distress is Distress.NONE else CALM
 
+    async def _judge(self, turn: OngoingTurn) -> None:
+        try:
+            turn.judgement = (await self.offload(self.stages.classifier.classify, [turn.transcript]))[0]
+        except Exception as error:  # an engine of the user's may raise anything, and the turn goes on
+            turn.problems.append(f"the classifier failed: {_told(error)}")
+
     async def _hurry(self, turn: OngoingTurn) -> None:
         await turn.released.wait()
         await asyncio.sleep(self.settings.classify_s)
-        raise TimeoutError
 
     async def _write(self, turn: OngoingTurn, clauses: asyncio.Queue[str | None], draft: Draft | None) -> None:
         began = draft.began if draft else self.clock()

@@ -11,11 +11,11 @@ __all__ = ["AgentSettings"]
 class AgentSettings:
     """Seconds, but for `ahead` (clauses synthesised before they are played) and `longest_reply` (characters).
 
-    The classifier has `classify_s`, then the reply goes on with the last estimate. A reply model may be silent for
-    `reply_s`, a clause may take `speak_s` to be synthesised, and a player may stand still for `stuck_s`. Speech over
-    the answer is an interruption from `least_interruption_s` on, and after the first `warm_up_s` of the answer; with
-    `half_duplex` never, for loudspeakers beside an open microphone. Who speaks without a pause for `longest_turn_s` is
-    answered before he has finished.
+    The classifier has `classify_s`, then the answer goes on with the last estimate, and what is judged later is the
+    emotion of the turn alone. A reply model may be silent for `reply_s`, a clause may take `speak_s` to be synthesised,
+    and a player may stand still for `stuck_s`. Speech over the answer is an interruption from `least_interruption_s`
+    on, and after the first `warm_up_s` of the answer; with `half_duplex` never, for loudspeakers beside an open
+    microphone. Who speaks without a pause for `longest_turn_s` is answered before he has finished.
 
     With `preemptive` an answer is prepared whenever the speaker pauses, before it is known that this was the end, and
     the reply begins in the tone of the last estimate, before the emotion is judged: neither wait costs anything then,
