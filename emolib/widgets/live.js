@@ -67,6 +67,8 @@ const NO_KERNEL = "The kernel does not answer: where a cell runs, wait for it; a
 const TAKEN = "Another panel has taken the conversation over: press Talk to have it back here.";
 const PLAIN_HTTP = "Browsers give the microphone to https:// or localhost only: open this page there, upload a WAV file, "
   + "or choose the sound of the kernel's computer.";
+const FORBIDDEN = "Whatever shows this page keeps the microphone from it, as VS Code does: open the notebook in a browser, "
+  + "upload a WAV file, or choose the sound of the kernel's computer.";
 const HIDDEN = "The tab is in the background: the microphone stays open; Stop releases it.";
 const COMPUTER = "the kernel's computer";
 // Its outputLatency asks PulseAudio with a lock in hand for which PulseAudio's own callback may wait: the page hangs.
@@ -86,6 +88,7 @@ class Sound {
 
   async open() {
     if (!window.isSecureContext || !navigator.mediaDevices) throw new Error(PLAIN_HTTP);
+    if (document.featurePolicy?.allowsFeature("microphone") === false) throw new Error(FORBIDDEN);
     await this.openSpeaker();
     if (this.stream) return;
     try {

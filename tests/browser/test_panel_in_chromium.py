@@ -187,6 +187,11 @@ def test_what_cannot_be_done_is_said_in_a_sentence(page: Any, panel: Any, tmp_pa
         press(panel, "Talk")
         expect(status(panel)).to_contain_text(sentence, timeout=5_000)
     page.evaluate("void (navigator.mediaDevices.getUserMedia = window.emolibAsk)")
+    # A frame that is shown without `allow="microphone"`.
+    page.evaluate("void (document.featurePolicy.allowsFeature = (feature) => feature !== 'microphone')")
+    press(panel, "Talk")
+    expect(status(panel)).to_contain_text("as VS Code does: open the notebook in a browser")
+    page.evaluate("delete document.featurePolicy.allowsFeature")
 
 
 def test_a_tab_in_the_background_goes_on_listening_and_answering(page: Any, panel: Any):
