@@ -61,6 +61,21 @@ def test_a_result_that_was_deleted_is_made_again(made: list[str], tmp_path: Path
     assert made == ["first"]
 
 
+def test_a_run_of_another_length_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = DemoFolder(tmp_path)
+    for path in (folder.corpus / "report.json", folder.run / "adapter" / "weights"):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    (folder.run / "config.json").write_text('{"settings": {"max_steps": 24}}')
+    folder.times.write_text('{"clean": 1.0, "train": 30.0}')
+    prepare(tmp_path, until="train", train_steps=60)
+    assert (
+        f"24 steps, not 60 (those are trained once {tmp_path} is deleted): finished before" in capsys.readouterr().out
+    )
+    prepare(tmp_path, until="train", train_steps=24)
+    assert "24 steps: finished before" in capsys.readouterr().out
+
+
 def test_an_unknown_step_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="clean, train, evaluate, plot, export, question, talk"):
         prepare(tmp_path, until="dance")

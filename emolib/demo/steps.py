@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["QUESTION", "prepare", "record_question", "run_demo"]
 
-#: What the embedded voice says to the finished model.
-QUESTION = "I passed my driving test this morning, on the fourth try, and I cannot stop smiling!"
+#: What the embedded voice says to the finished model: in words that the embedded recogniser hears rightly.
+QUESTION = "They gave me the job this morning, and I cannot stop smiling!"
 QUESTION_EMOTION = "joy"
 
 TRAIN_STEPS = 60
 # The sample corpus seldom names an emotion: larger batches and smaller steps than CARER's texts want.
 TRAIN_SETTINGS = {"batch_size": 24, "learning_rate": 5e-4}
+#: Points of the curve on held-out sentences.
+EVALUATIONS = 4
 QUANTISATIONS = ("q8_0",)
 
 
@@ -89,13 +91,22 @@ def _steps(folder: DemoFolder, train_steps: int) -> list[Step]:
 
     return [
         Step("clean", "Clean the sample corpus", folder.corpus / "report.json", _clean),
-        Step("train", f"Fine-tune SmolLM2-135M with LoRA, {train_steps} steps", folder.run / "adapter", train),
+        Step("train", _training_title(folder, train_steps), folder.run / "adapter", train),
         Step("evaluate", "Judge base model and adapter by strict exact match", folder.metrics, _evaluate),
         Step("plot", "Draw the curves", folder.figures / "confusion_matrix.png", _plot),
         Step("export", "Export for llama.cpp", folder.gguf / "manifest.json", _export),
         Step("question", "Record a question with the embedded voice", folder.question, _record_question),
         Step("talk", "Listen, understand, reply and speak", folder.turn, _talk),
     ]
+
+
+def _training_title(folder: DemoFolder, steps: int) -> str:
+    """What is trained; where a run of another length is there already, that one, and how to have the other."""
+    config, trained = folder.run / "config.json", steps
+    if "train" in folder.seconds() and config.exists():
+        trained = folder.read(config)["settings"]["max_steps"]
+    title = f"Fine-tune SmolLM2-135M with LoRA, {trained} steps"
+    return title if trained == steps else f"{title}, not {steps} (those are trained once {folder.path} is deleted)"
 
 
 def _clean(folder: DemoFolder) -> None:
@@ -108,7 +119,8 @@ def _clean(folder: DemoFolder) -> None:
 def _train(folder: DemoFolder, steps: int) -> None:
     from emolib.finetune import preset, train
 
-    run = train(folder.corpus, folder.run, preset("cpu", max_steps=steps, **TRAIN_SETTINGS))
+    settings = preset("cpu", max_steps=steps, eval_steps=max(1, steps // EVALUATIONS), **TRAIN_SETTINGS)
+    run = train(folder.corpus, folder.run, settings)
     print(run.summary())
 
 

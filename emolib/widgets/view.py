@@ -47,4 +47,8 @@ def new_view() -> Any:
         options = traitlets.Dict().tag(sync=True)
         chosen = traitlets.Dict().tag(sync=True)
 
+        def __repr__(self) -> str:
+            # What a notebook keeps for a reader without widgets.
+            return "LivePanel"
+
     return LiveView(panel=uuid.uuid4().hex)
