@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 from dialogue_stages import Felt, Heard, Replies, Spoken, scores
 from voices import silence, spoken
@@ -222,6 +224,25 @@ def test_a_panel_that_is_closed_lets_go_of_everything(tmp_path: Path):
         tell(panel, "talk")
         assert eventually(lambda: panel.widget.status.startswith("Listening"))
     assert eventually(lambda: not [thread for thread in set(threading.enumerate()) - before if not idle(thread)], 5)
+
+
+def test_ten_minutes_of_conversation_leave_nothing_behind(panel: LivePanel):
+    """Fifteen questions, with forty seconds from one to the next, fed as fast as they are heard."""
+    panel.widget.send = lambda content, buffers=None: None
+    blocks = pcm(np.concatenate([question(), silence(40.0)])[: 40 * 16_000])
+    tell(panel, "talk")
+    assert eventually(lambda: panel.widget.status.startswith("Listening"))
+    megabytes = []
+    for number in range(1, 16):
+        for block in blocks:
+            tell(panel, "sound", block)
+            time.sleep(5e-4)
+        assert eventually(lambda turns=number: len(panel.turns) == turns)
+        gc.collect()
+        megabytes.append(psutil.Process().memory_info().rss / 1e6)
+    print(f"grew by {megabytes[-1] - megabytes[4]:.1f} MB from the fifth answer to the fifteenth")
+    # The sound of those 400 s has 12.8 MB.
+    assert megabytes[-1] - megabytes[4] < 4.0
 
 
 def test_the_speaker_keeps_less_than_a_tenth_of_a_second_ahead_and_loses_no_sample():
