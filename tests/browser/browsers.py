@@ -22,7 +22,6 @@ _FLAGS = [
 _PREFERENCES = {
     "media.navigator.permission.disabled": True,
     "media.volume_scale": "1.0",
-    "media.cubeb.backend": "pulse",
 }
 _SIZE = {"width": 900, "height": 1300}
 
