@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -122,6 +123,25 @@ def test_the_command_serves_until_it_is_told_to_stop(
 def url() -> Iterator[str]:
     with running_service("piper") as address:
         yield address
+
+
+BETWEEN_KEPT_BLOCKS = """
+import psutil
+from emolib.tts.server import return_freed_memory
+
+megabytes = lambda: psutil.Process().memory_info().rss / 1e6
+return_freed_memory()
+blocks = [bytearray(b"x") * 100_000 for _ in range(1000)]
+full = megabytes()
+del blocks[::2]
+print(full - megabytes())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="glibc alone has the bound")
+def test_memory_that_is_freed_between_kept_blocks_goes_back_to_the_system() -> None:
+    done = subprocess.run([sys.executable, "-c", BETWEEN_KEPT_BLOCKS], capture_output=True, text=True, check=True)
+    assert float(done.stdout) == pytest.approx(50, rel=0.1)
 
 
 def test_a_port_in_use_is_named(url: str) -> None:
