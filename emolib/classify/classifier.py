@@ -73,10 +73,12 @@ class EmotionClassifier:
 
     @classmethod
     def _on_torch(cls, model: str | Path, device: str | None) -> EmotionClassifier:
+        from emolib.classify.packed_linear import pack_linears
         from emolib.classify.torch_scorer import TorchScorer
         from emolib.emotion_model import load_emotion_model
 
         loaded = load_emotion_model(model, device=device).merged()
+        pack_linears(loaded.model)
         source = loaded.source
         weights = (source.adapter / "adapter_model.safetensors",) if source.adapter else ()
         return cls(TorchScorer.of(loaded), source.temperature, source.abstain_below, str(model), weights)

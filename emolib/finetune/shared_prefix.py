@@ -83,9 +83,11 @@ def run_suffixes_cached(model: Any, prefix: Prefix, input_ids: Tensor) -> tuple[
 
 def head(model: Any, hidden: Tensor) -> Tensor:
     """The logits [N, V] of hidden states [N, H]."""
-    bare = _bare(model)
-    logits = bare.get_output_embeddings()(hidden)
-    cap = getattr(bare.config, "final_logit_softcapping", None)
+    return _capped(model, _bare(model).get_output_embeddings()(hidden))
+
+
+def _capped(model: Any, logits: Tensor) -> Tensor:
+    cap = getattr(_bare(model).config, "final_logit_softcapping", None)
     return logits if cap is None else cap * (logits / cap).tanh()
 
 
@@ -98,8 +100,13 @@ def first_label_logits(model: Any, prefix: Prefix, input_ids: Tensor, last: Tens
 
     hidden = run_suffixes(model, prefix, input_ids)
     rows = torch.arange(len(last), device=hidden.device)
-    logits = head(model, hidden[rows, last.to(hidden.device)])
-    return logits[:, list(label_ids)]
+    at_end = hidden[rows, last.to(hidden.device)]
+    output = _bare(model).get_output_embeddings()
+    if type(output) is not torch.nn.Linear:
+        return head(model, at_end)[:, list(label_ids)]
+    # Of a vocabulary of 50,000 words, six rows.
+    bias = None if output.bias is None else output.bias[list(label_ids)]
+    return _capped(model, torch.nn.functional.linear(at_end, output.weight[list(label_ids)], bias))
 
 
 def _mask(model: Any, prefix: Prefix, length: int) -> Tensor:
