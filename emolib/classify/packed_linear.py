@@ -12,8 +12,8 @@ import torch
 
 __all__ = ["PackedLinear", "pack_linears"]
 
-#: About the tokens of a short text; the layout is good for any number.
-_USUAL_ROWS = 16
+#: A few short texts; the layout is as good for one and for a thousand rows.
+_USUAL_ROWS = 64
 
 
 class PackedLinear(torch.nn.Module):
