@@ -25,8 +25,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._now
 
     def _run_once(self) -> None:
-        if not self._ready and self._scheduled:
-            self._now = max(self._now, self._scheduled[0]._when)
+        due = [timer._when for timer in self._scheduled if not timer.cancelled()]
+        if not self._ready and due:
+            self._now = max(self._now, min(due))
         super()._run_once()
 
 
