@@ -14,6 +14,9 @@ from emolib.tts import SpeechRequest
 from emolib.widgets import LivePanel
 from emolib.widgets.choices import Choice
 
+#: The cell that shows one.
+INSTANT = "from instant_panel import instant_panel\n\npanel = instant_panel()\npanel"
+
 
 class Hums:
     """Speaks a text as a tone of 0.3 s a word."""

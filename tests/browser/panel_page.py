@@ -6,9 +6,14 @@ from typing import Any
 
 from playwright.sync_api import expect
 
-__all__ = ["RATE", "answered_once", "interrupt", "open_panel", "played", "press", "run_cell", "status", "until_played"]
+__all__ = [
+    "RATE", "SILENT_AFTER_S", "answered_once", "interrupt", "open_panel", "played", "press", "run_cell", "status",
+    "until_played",
+]  # fmt: skip
 
 RATE = 22_050
+#: From the button to the last sample that the page plays: what was on its way to the audio thread.
+SILENT_AFTER_S = 0.15
 _NOTE_THE_CLICK = """() => {
   const note = () => { window.emolibAtClick = window.emolibPlayed.played; };
   document.addEventListener('click', note, { capture: true, once: true });

@@ -15,8 +15,20 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
 
 from browsers import CHROMIUM, chromium
+from instant_panel import INSTANT
 from lab import OTHER_HOST, Line, lab_with, voila_with
-from panel_page import RATE, answered_once, interrupt, open_panel, played, press, run_cell, status, until_played
+from panel_page import (
+    RATE,
+    SILENT_AFTER_S,
+    answered_once,
+    interrupt,
+    open_panel,
+    played,
+    press,
+    run_cell,
+    status,
+    until_played,
+)
 from playwright.sync_api import expect, sync_playwright
 from voices import spoken
 
@@ -27,14 +39,11 @@ pytestmark = [
     pytest.mark.timeout(280),
 ]
 
-INSTANT = "from instant_panel import instant_panel\n\npanel = instant_panel()\npanel"
 REAL = "from emolib.widgets import LivePanel\n\npanel = LivePanel()\npanel"
 #: The real engines are loaded by then, on two busy cores too.
 MODELS_LOADED_S = 45
 #: The second sentence comes while the answer to the first is heard, from the seventh to the fifteenth second.
 SPOKEN_OVER_S = 13.0
-#: From the button to the last sample that the page plays: what was on its way to the audio thread.
-SILENT_AFTER_S = 0.15
 #: From the first sound of a voice over the answer: 0.2 s until speech is certain, and the way there and back.
 SILENT_AFTER_SPEECH_S = 0.8
 WATCH = """() => {

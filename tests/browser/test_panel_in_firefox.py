@@ -11,8 +11,9 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
 
 from browsers import FIREFOX, firefox
+from instant_panel import INSTANT
 from lab import lab_with
-from panel_page import interrupt, open_panel, played, press, status, until_played
+from panel_page import SILENT_AFTER_S, interrupt, open_panel, played, press, status, until_played
 from playwright.sync_api import expect, sync_playwright
 from sound_card import SoundCard, missing, sound_card
 from voices import spoken
@@ -25,10 +26,6 @@ pytestmark = [
     pytest.mark.skipif(missing() is not None, reason=missing() or ""),
     pytest.mark.timeout(120),
 ]
-
-INSTANT = "from instant_panel import instant_panel\n\npanel = instant_panel()\npanel"
-#: From the button to the last sample that the page plays: what was on its way to the audio thread.
-SILENT_AFTER_S = 0.15
 
 
 @pytest.fixture
