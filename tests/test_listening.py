@@ -63,7 +63,7 @@ def test_a_paced_file_takes_its_time_and_can_be_stopped(tmp_path):
     write_wav(path, AudioClip(silence(0.6), 16_000))
     started = time.monotonic()
     list(FileSource(path, paced=True).frames())
-    assert 0.55 < time.monotonic() - started < 1.5
+    assert time.monotonic() - started > 0.55
     source = FileSource(path, paced=True)
     taken = []
     for frame in source.frames():
@@ -244,7 +244,7 @@ def ones(seconds: float) -> np.ndarray:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while not condition() and time.monotonic() < end:
         time.sleep(0.005)
     assert condition()
@@ -352,33 +352,39 @@ def test_partials_come_while_speech_goes_on():
     stream.close()
 
 
+class Late(Slate):
+    """Holds back its answer about the first half second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+
+    def transcribe(self, clip: AudioClip) -> Transcript:
+        if len(clip) == 8_000:
+            assert self.gate.wait(60)
+        return super().transcribe(clip)
+
+
 def test_the_last_words_do_not_wait_for_the_pass_that_runs():
-    slate = Slate(seconds=0.5)
-    stream = PartialTranscripts(slate, first_s=0.5)
+    late = Late()
+    stream = PartialTranscripts(late, first_s=0.5)
     stream.push(ones(0.5))
     stream.push(ones(0.5))
-    began = time.monotonic()
     stream.hurry()
     assert stream.finish(spoken=16_000).text == "16000 samples."
-    assert slate.calls == [8_000, 16_000]
-    assert time.monotonic() - began < 0.9
+    assert late.calls == [16_000]
+    late.gate.set()
 
 
 def test_a_pass_that_ends_late_does_not_take_the_place_of_a_newer_one():
-    gate = threading.Event()
-
-    class Late(Slate):
-        def transcribe(self, clip: AudioClip) -> Transcript:
-            if len(clip) == 8_000:
-                gate.wait(5)
-            return super().transcribe(clip)
-
-    stream = PartialTranscripts(Late(), first_s=0.5, every_s=60)
+    late = Late()
+    stream = PartialTranscripts(late, first_s=0.5, every_s=60)
     stream.push(ones(0.5))
     stream.push(ones(0.5))
     stream.hurry()
     wait_for(lambda: stream.partial()[1] == 16_000)
-    gate.set()
+    late.gate.set()
+    wait_for(lambda: late.calls == [16_000, 8_000])
     time.sleep(0.1)
     assert stream.partial() == ("16000 samples.", 16_000)
     stream.close()
@@ -400,13 +406,24 @@ def test_a_recogniser_that_hangs_is_named():
 
 
 def test_at_most_two_passes_at_a_time():
-    slate = Slate(seconds=0.1)
+    gate = threading.Event()
+
+    class Waits(Slate):
+        def transcribe(self, clip: AudioClip) -> Transcript:
+            transcript = super().transcribe(clip)
+            assert gate.wait(60)
+            return transcript
+
+    slate = Waits()
     stream = PartialTranscripts(slate)
     for _ in range(10):
         stream.push(ones(0.1))
         stream.hurry()
-    stream.finish(spoken=16_000)
-    assert len(slate.calls) <= 4
+    wait_for(lambda: len(slate.calls) == 2)
+    time.sleep(0.05)
+    assert len(slate.calls) == 2
+    gate.set()
+    assert stream.finish(spoken=16_000).text == "16000 samples."
 
 
 def test_an_utterance_without_words_is_no_speech():
