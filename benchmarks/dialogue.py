@@ -273,7 +273,7 @@ async def _overheads() -> dict[str, float]:
             times.append((player.first - started) * 1000)
             memory.append(psutil.Process().memory_info().rss)
 
-    stages = Stages(instant, instant, instant, instant, "instant")
+    stages = Stages(instant, instant, instant, _InstantVoice(), "instant")
     await VoiceAgent(stages, lambda: player, on_turn=lambda turn: ended.set()).converse(events())
     tenth = _OVERHEAD_TURNS // 10
     return {
@@ -290,9 +290,9 @@ async def _barge_ins(paths: Sequence[Path]) -> tuple[int, int]:
 
 
 async def _barge_in(clip: AudioClip) -> float:
-    instant = _Instant(answer_s=20.0)
+    instant = _Instant()
     source = PacedClip(clip.cut(0, min(len(clip), RATE)), before_s=1.5, after_s=0.5)
-    stages = Stages(instant, instant, instant, instant, "instant")
+    stages = Stages(instant, instant, instant, _InstantVoice(answer_s=20.0), "instant")
     with Ear() as ear:
 
         async def events() -> AsyncIterator[Any]:
@@ -321,7 +321,7 @@ class _AtTheEnd:
 
 
 class _FirstPut:
-    """A player that notes when it got its first clause, and has played everything at once."""
+    """A player that notes when it got the first clause, and has played everything at once."""
 
     recent = AudioClip(np.zeros(0, np.float32), RATE)
 
@@ -329,7 +329,7 @@ class _FirstPut:
         self.first = 0.0
         self.heard: list[Played] = []
 
-    def put(self, number: int, clip: AudioClip) -> None:
+    def push(self, number: int, clip: AudioClip) -> None:
         if number == 0:
             self.first, self.heard = time.monotonic(), []
         self.heard.append(Played(number, len(clip), len(clip), complete=True))
@@ -340,16 +340,13 @@ class _FirstPut:
     def stop(self) -> list[Played]:
         return self.heard
 
-    fail = end = pause = resume = lambda self, *_: None
+    finish = fail = end = pause = resume = lambda self, *_: None
 
 
 class _Instant:
-    """Every engine at once, each answering without any work."""
+    """Every engine but the voice at once, each answering without any work."""
 
     name = "instant"
-
-    def __init__(self, answer_s: float = 0.1) -> None:
-        self._sound = AudioClip(np.full(round(answer_s * 22_050), 0.1, np.float32), 22_050)
 
     def transcribe(self, clip: AudioClip) -> Transcript:
         return Transcript("Hello there.")
@@ -362,6 +359,11 @@ class _Instant:
     ) -> AsyncIterator[str]:
         for word in ("This is one sentence. " * 5).split(" "):
             yield f"{word} "
+
+
+class _InstantVoice:
+    def __init__(self, answer_s: float = 0.1) -> None:
+        self._sound = AudioClip(np.full(round(answer_s * 22_050), 0.1, np.float32), 22_050)
 
     def synthesize(self, request: SpeechRequest) -> AudioClip:
         return self._sound

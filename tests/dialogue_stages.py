@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -90,3 +92,8 @@ class Spoken:
 
 def stages(reply: Replies, emotion: EmotionScores | None = None, spoken: Spoken | None = None) -> Stages:
     return Stages(Heard(), Felt(emotion or scores("sadness")), reply, spoken or Spoken(), "a test")
+
+
+def only_whole(engine: Any) -> SimpleNamespace:
+    """The voice of an engine that is other stages too, among whose methods `stream` means something else."""
+    return SimpleNamespace(synthesize=engine.synthesize)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from dialogue_stages import scores
+from dialogue_stages import only_whole, scores
 from virtual_time import VirtualPlayer, now, run_virtually
 
 from emolib.chat import Message
@@ -55,6 +56,7 @@ class World:
     feel_s: float = 0.05
     token_s: float = 0.01
     speak_s: float = 0.2
+    pieces: int = 0
     feels: EmotionScores = field(default_factory=lambda: scores("joy"))
     feels_of_half: EmotionScores | None = None
     fails: frozenset[str] = frozenset()
@@ -99,8 +101,15 @@ class World:
             raise self.raises("the voice is gone")
         return AudioClip(np.ones(300 * len(request.text.split()), np.float32), 1000)
 
+    def speak_in_pieces(self, request: Any) -> Iterator[AudioClip]:
+        clip = self.synthesize(request)
+        for number, samples in enumerate(np.array_split(clip.samples, self.pieces)):
+            if number == 1 and "break off" in self.fails:
+                raise self.raises("the voice broke off")
+            yield AudioClip(samples, clip.sample_rate)
+
     async def offload(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        seconds = self.feel_s if work == self.classify else self.speak_s
+        seconds = {self.classify: self.feel_s, self.speak_in_pieces: 0.0}.get(work, self.speak_s)
         await asyncio.sleep(self.delay(seconds))
         return work(*arguments)
 
@@ -109,7 +118,10 @@ class World:
             self.players.append(VirtualPlayer(self.blocked, self.latency, self.plays))
             return self.players[-1]
 
-        stages = Stages(None, self, self, self, "a test")
+        voice = only_whole(self)
+        if self.pieces:
+            voice.stream = self.speak_in_pieces
+        stages = Stages(None, self, self, voice, "a test")
         return VoiceAgent(stages, player, settings=self.settings, offload=self.offload, clock=now, **options)
 
     def converse(self, *script: Any, **options: Any) -> list[AgentTurn]:
@@ -464,13 +476,53 @@ def test_clauses_are_synthesised_at_most_two_ahead_of_the_one_that_is_heard():
             yield said("I passed")
             for _ in range(100):
                 await asyncio.sleep(0.2)
-                done = sum(played.samples == played.total for played in world.players[0].heard) if world.players else 0
+                done = sum(played.complete for played in world.players[0].heard) if world.players else 0
                 ahead.append(len(world.requests) - done - 1)
 
         await world.agent().converse(script())
         return ahead
 
     assert 1 <= max(run_virtually(run())) <= 2
+
+
+def test_the_first_piece_of_a_clause_is_heard_while_the_rest_is_made():
+    world = World(reply="One two three four five six.", pieces=3, speak_s=0.5)
+    (turn,) = world.converse(said("I passed"))
+    (player,) = world.players
+    assert turn.trace.marks["first_sound"] < 0.9
+    assert player.times[0][1] < 2.0
+    assert turn.reply == "One two three four five six."
+    assert not turn.problems
+
+
+def test_of_a_clause_that_is_still_being_made_no_more_counts_as_heard_than_was_played():
+    world = World(reply="One two three four five six seven eight nine ten.", pieces=3, speak_s=5.0)
+    (turn,) = world.converse(said("I passed"), 7.0, START, 0.6, Partial("no wait a moment", 1), said("no wait", 1.0))[
+        :1
+    ]
+    assert turn.interrupted
+    assert 0 < len(turn.reply.split()) <= 4, "a third of it was there, and all of that was played"
+
+
+def test_a_voice_that_breaks_off_costs_the_rest_of_its_clause_only():
+    world = World(reply="One two three four five six. Seven eight nine.", pieces=3, fails=frozenset(["break off"]))
+    turns = world.converse(said("I passed"), 9.0, said("And you"))
+    assert turns[0].problems == (
+        "clause 1 was not spoken: the voice broke off",
+        "clause 2 was not spoken: the voice broke off",
+    )
+    assert turns[0].reply.startswith("One")
+    assert "six" not in turns[0].reply
+    assert len(turns) == 2
+
+
+def test_a_voice_that_stands_still_in_a_clause_is_given_up():
+    world = World(reply="One two three four five six.", pieces=3, settings=AgentSettings(speak_s=2.0))
+    calls = itertools.count()
+    world.delay = lambda seconds: 3600.0 if seconds == world.speak_s and next(calls) == 1 else seconds
+    (turn,) = world.converse(said("I passed"))
+    assert turn.problems == ("clause 1 was not spoken within 2 s",)
+    assert turn.reply == "One", "600 of its 1,800 samples were played, of 2,250 that it might have had"
 
 
 def test_its_own_words_are_no_interruption():
@@ -624,6 +676,7 @@ def test_whatever_happens_order_is_kept_and_history_is_what_was_heard(seed: int)
     chance = random.Random(seed)
     world = World(delay=lambda seconds: seconds * chance.choice([0, 0.5, 1, 1, 2, 8]))
     world.feels_of_half = chance.choice([None, scores("fear")])
+    world.pieces = chance.choice([0, 1, 3])
     script: list[Any] = []
     for number in range(chance.randrange(1, 8)):
         script += [chance.uniform(0, 4), LIKELY, 0.15, chance.choice([START, START, FalseAlarm(0)])]
@@ -632,7 +685,7 @@ def test_whatever_happens_order_is_kept_and_history_is_what_was_heard(seed: int)
             script += [chance.choice([cut(f"part {number}"), Unheard(end(30.0, "limit"))]), START, chance.uniform(0, 4)]
         script += [Partial(chance.choice(["so", f"question {number}"]), 2, in_pause=True), chance.uniform(0, 1)]
         script.append(chance.choice([said(f"question {number}"), said("mhm", 0.3), Unheard(end(0.2)), said("so", 0.3)]))
-        world.fails = frozenset(chance.sample(["classify", "reply", "speak"], chance.choice([0, 0, 1, 2])))
+        world.fails = frozenset(chance.sample(["classify", "reply", "speak", "break off"], chance.choice([0, 0, 1, 2])))
 
     async def run() -> VoiceAgent:
         agent = world.agent()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from dialogue_stages import scores
+from dialogue_stages import only_whole, scores
 from voices import SENTENCE, silence, spoken
 
 from emolib.chat import Message
@@ -127,7 +127,7 @@ def converse(room: Room, ears: Engine, writer: Writer, settings: AgentSettings =
 
     async def run() -> list[AgentTurn]:
         with NullSink(RATE) as sink:
-            stages = Stages(ears, ears, writer, ears, "a test")
+            stages = Stages(ears, ears, writer, only_whole(ears), "a test")
             agent = VoiceAgent(stages, lambda: OrderedPlayer(sink), settings=settings, on_turn=mend)
             turns = await agent.converse(events_of(room, Endpointer(best_detector()), ears))
             assert len(asyncio.all_tasks()) == 1, "nothing is left running"
@@ -219,7 +219,7 @@ def test_a_loudspeaker_that_blocks_is_given_up_and_the_next_turn_begins():
                 yield Heard(end, Transcript(f"Question {number}."))
                 await ended.wait()
 
-        stages = Stages(engine, engine, Writer(), engine, "a test")
+        stages = Stages(engine, engine, Writer(), only_whole(engine), "a test")
         settings = AgentSettings(stuck_s=0.2)
         agent = VoiceAgent(stages, lambda: OrderedPlayer(Stuck()), settings=settings, on_turn=lambda turn: ended.set())
         return await agent.converse(script())
@@ -246,7 +246,7 @@ def test_two_hundred_turns_in_real_time_leave_no_thread_task_or_file_behind():
                 await ended.wait()
 
         with NullSink(RATE) as sink:
-            stages = Stages(engine, engine, writer, engine, "a test")
+            stages = Stages(engine, engine, writer, only_whole(engine), "a test")
             agent = VoiceAgent(stages, lambda: OrderedPlayer(sink), on_turn=lambda turn: ended.set())
             return await agent.converse(script())
 

@@ -19,7 +19,7 @@ from emolib.chat import LlamaReplyModel, OpenAIReplyModel
 from emolib.dialogue import Stages
 from emolib.errors import DeviceError, EmolibError, UsageError
 from emolib.speech import AudioClip, NullSink
-from emolib.tts import SpeechSynthesizer, VoiceLibrary
+from emolib.tts import SpeechRequest, SpeechSynthesizer, VoiceLibrary
 from emolib.widgets import LivePanel
 from emolib.widgets.choices import COMPUTER, OWN_VOICE, PAGE, Choice, emotion_models, open_reply_model, reply_models
 
@@ -139,8 +139,15 @@ class Voices(Spoken):
         return ["anna", "berta"]
 
 
-def test_a_voice_is_heard_from_the_next_clause_on(tmp_path: Path):
-    synthesizer = Voices()
+class StreamedVoices(Voices):
+    def stream(self, request: SpeechRequest) -> Iterator[AudioClip]:
+        clip = self.synthesize(request)
+        for samples in np.array_split(clip.samples, 3):
+            yield AudioClip(samples, clip.sample_rate)
+
+
+@pytest.mark.parametrize("synthesizer", [Voices(), StreamedVoices()])
+def test_a_voice_is_heard_from_the_next_clause_on(tmp_path: Path, synthesizer: Voices):
     with opened(tmp_path, engines_of(synthesizer)) as panel:
         tell(panel, "talk")
         assert eventually(lambda: panel.widget.options["voice"] == [OWN_VOICE, "anna", "berta"])

@@ -6,16 +6,20 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from speech_server import ToneEngine, fail_at, speech_server, tone
 
 from emolib.emotions import EMOTIONS
-from emolib.errors import UsageError
+from emolib.errors import StorageError, UsageError
+from emolib.models import piper_voice
 from emolib.tts.engines import Engine, EngineError, Reference, Utterance, load_engine
 from emolib.tts.engines.fish import FishEngine
-from emolib.tts.engines.shaping import level, shift_pitch
+from emolib.tts.engines.piper import PiperEngine
+from emolib.tts.engines.piper_network import PiperNetwork
+from emolib.tts.engines.shaping import Shaping, level
 from emolib.tts.markers import S1, S2
 from emolib.tts.prosody import NEUTRAL, PROSODY, Prosody, prosody_for
 
@@ -139,11 +143,17 @@ def test_intensity_runs_from_neutral_to_the_documented_prosody(emotion: str) -> 
     assert strong.pause > 0
 
 
+def shaped(samples: np.ndarray, prosody: Prosody, *cuts: int) -> np.ndarray:
+    """`samples` through one Shaping, in the pieces between `cuts`."""
+    shaping, parts = Shaping(prosody, 22_050), np.split(samples, cuts)
+    return np.concatenate([shaping.push(part, number == len(cuts)) for number, part in enumerate(parts)])
+
+
 @pytest.mark.parametrize("semitones", [-3.0, 0.0, 3.0])
 def test_a_shift_changes_the_pitch_and_the_length_by_the_same_ratio(semitones: float) -> None:
-    samples = shift_pitch(tone(22_050, 1.0), 22_050, Prosody(pitch=semitones))
+    samples = shaped(tone(22_050, 1.0), Prosody(pitch=semitones))
     ratio = 2 ** (semitones / 12)
-    assert len(samples) == pytest.approx(22_050 / ratio, abs=2)
+    assert len(samples) == pytest.approx(22_050 / ratio, abs=40)
     peak = np.argmax(np.abs(np.fft.rfft(samples))) * 22_050 / len(samples)
     assert peak == pytest.approx(220 * ratio, rel=0.01)
 
@@ -153,6 +163,81 @@ def test_the_level_does_not_depend_on_the_input(gain: float) -> None:
     loud, soft = (level(scale * tone(8_000), Prosody(gain=gain)) for scale in (3.0, 0.01))
     assert np.abs(loud - soft).max() < 1e-5
     assert 20 * np.log10(np.sqrt(np.mean(loud**2))) == pytest.approx(-25 + gain, abs=0.1)
+
+
+@pytest.mark.parametrize("gain", [-6.0, 0.0, 4.0])
+@pytest.mark.parametrize("pitch", [-2.0, 0.0, 3.0])
+def test_pieces_are_shaped_as_the_whole_is(pitch: float, gain: float) -> None:
+    """Sound that is 2.4 dB louder at its start than as a whole, as the voice's is."""
+    samples = tone(44_100, 1.0) * np.where(np.arange(44_100) < 8_000, 0.4, 0.278).astype(np.float32)
+    prosody = Prosody(pitch=pitch, gain=gain)
+    whole, pieces = shaped(samples, prosody), shaped(samples, prosody, 8_000, 20_000)
+    assert len(whole) == len(pieces)
+    assert 20 * np.log10(np.sqrt(np.mean(pieces**2))) == pytest.approx(-25 + gain, abs=0.5)
+    jump = np.abs(np.diff(pieces)).max() / np.abs(np.diff(whole)).max()
+    assert jump < 1.1, "no click where two pieces meet"
+
+
+def test_a_silent_start_is_left_out_and_no_measure_of_loudness() -> None:
+    hiss = np.random.default_rng(0).standard_normal(12_000).astype(np.float32) * 1e-4
+    samples = np.concatenate([hiss, 0.2 * tone(22_050, 1.0)])
+    pieces = shaped(samples, NEUTRAL, 6_000, 14_000, 20_000)
+    assert len(pieces) == pytest.approx(22_050 + 330, abs=60)
+    assert np.abs(pieces).max() < 0.2
+
+
+def test_a_loud_peak_stays_below_full_scale() -> None:
+    samples = 0.05 * tone(22_050, 1.0)
+    samples[15_000] = 0.9
+    assert np.abs(shaped(samples, Prosody(gain=6.0), 8_000)).max() <= 0.97
+
+
+class TestPiperNetwork:
+    @pytest.fixture(scope="class")
+    def network(self) -> PiperNetwork:
+        return load_engine("piper")._network
+
+    @pytest.mark.parametrize("frames", [1, 32, 95, 96, 319, 320, 500])
+    def test_the_sound_of_the_pieces_is_that_of_the_whole(self, network: PiperNetwork, frames: int) -> None:
+        hidden = np.random.default_rng(frames).standard_normal((1, 192, frames)).astype(np.float32)
+        whole = network._generator.run(None, {network._frames: hidden})[0].squeeze()
+        network_of_hidden = SimpleNamespace(run=lambda *_: [hidden])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(network, "_first", network_of_hidden)
+            pieces, ends = zip(*network.sound({}), strict=True)
+        assert np.abs(np.concatenate(pieces) - whole).max() < 1e-5
+        assert ends == (*[False] * (len(pieces) - 1), True)
+        assert len(pieces) == (1 if frames < 96 else 2 if frames < 320 else 3)
+
+    def test_a_voice_of_another_make_is_left_whole(self, tmp_path: Path) -> None:
+        import onnx
+
+        model = onnx.load(str(piper_voice()))
+        for node in model.graph.node:
+            node.name = node.name.replace("/dec/", "/vocoder/")
+        onnx.save(model, str(tmp_path / "other.onnx"))
+        (tmp_path / "other.onnx.json").write_bytes(Path(f"{piper_voice()}.json").read_bytes())
+        other = PiperEngine(tmp_path / "other.onnx")
+        pieces = list(other.synthesize(Utterance(TEXT), threading.Event()))
+        assert len(pieces) == 1
+        assert 0.8 < len(pieces[0]) / other.sample_rate < 6
+
+
+def test_no_room_for_the_voice_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnx
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(onnx, "save", full)
+    with pytest.raises(StorageError, match=r"70 MB in .*No space left"):
+        load_engine("piper")
+
+
+def test_piper_gives_the_start_of_a_sentence_before_the_rest(piper: Engine) -> None:
+    pieces = list(piper.synthesize(Utterance(TEXT), threading.Event()))
+    assert len(pieces) >= 2
+    assert 0.2 < len(pieces[0]) / piper.sample_rate < 0.4
 
 
 def test_silence_stays_silence() -> None:

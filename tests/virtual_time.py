@@ -49,6 +49,7 @@ class VirtualPlayer:
         self.latency = latency
         self.recent = AudioClip(np.zeros(0, np.float32) if sound is None else sound, RATE)
         self.clips: dict[int, tuple[int, bool]] = {}
+        self.whole: set[int] = set()
         self.positions: dict[int, int] = {}
         self.times: list[tuple[int, float]] = []
         self.count: int | None = None
@@ -56,15 +57,20 @@ class VirtualPlayer:
         self._paused = False
         self._seen = now()
 
-    def put(self, number: int, clip: AudioClip) -> None:
+    def push(self, number: int, clip: AudioClip) -> None:
         self._advance()
         if self.stopped_at is None:
-            self.clips[number] = (len(clip.resample(RATE).samples), False)
+            self.clips[number] = (self.clips.get(number, (0, False))[0] + len(clip.resample(RATE).samples), False)
+
+    def finish(self, number: int) -> None:
+        self._advance()
+        self.whole.add(number)
 
     def fail(self, number: int) -> None:
         self._advance()
         if self.stopped_at is None:
-            self.clips[number] = (RATE // 4, True)
+            self.clips[number] = (self.clips.get(number, (0, False))[0] or RATE // 4, True)
+            self.whole.add(number)
 
     def end(self, count: int) -> None:
         self.count = count
@@ -104,9 +110,10 @@ class VirtualPlayer:
         heard = {number: at - self.latency * (number == last) for number, at in self.positions.items()}
         return [Played(number, at, *self._whole(number, at)) for number, at in sorted(heard.items()) if at > 0]
 
-    def _whole(self, number: int, position: int) -> tuple[int, bool, bool]:
+    def _whole(self, number: int, position: int) -> tuple[int, bool, bool, bool]:
         total, failed = self.clips[number]
-        return total, position == total and not failed, failed
+        whole = number in self.whole
+        return total, position == total and not failed and whole, failed, whole
 
     def _advance(self) -> None:
         left = round((now() - self._seen) * RATE)

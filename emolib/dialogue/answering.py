@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from emolib.chat import Message
 from emolib.dialogue.care import CALM, Care, Distress
 from emolib.dialogue.draft import Draft
-from emolib.dialogue.interruption import heard_words
+from emolib.dialogue.interruption import heard_words, usual_seconds
 from emolib.dialogue.policy import NEUTRAL_MANNER, Manner, Policy
 from emolib.dialogue.segment import segment, segment_stream
 from emolib.dialogue.settings import AgentSettings
@@ -28,6 +28,7 @@ from emolib.errors import EmolibError, ServiceError
 
 if TYPE_CHECKING:
     from emolib.speech import AudioClip, Played
+    from emolib.tts import SpeechRequest
 
 __all__ = ["Answerer", "OngoingTurn", "Player"]
 
@@ -37,7 +38,8 @@ _POLL_S = 0.02
 class Player(Protocol):
     """Plays the numbered clauses of one turn in order; `emolib.speech.OrderedPlayer` is one."""
 
-    def put(self, number: int, clip: AudioClip) -> None: ...
+    def push(self, number: int, clip: AudioClip) -> None: ...
+    def finish(self, number: int) -> None: ...
     def fail(self, number: int) -> None: ...
     def end(self, count: int) -> None: ...
     def wait(self, timeout: float | None = None) -> bool: ...
@@ -57,8 +59,8 @@ class OngoingTurn:
     """A turn in progress; it has a player from its release on.
 
     `messages` are the history that the reply goes on from, `emotions` those of the turns before, and `estimate` is what
-    was judged of half the words, which stands until the classifier has answered. From `suspected_at` on it is silent,
-    because somebody may be interrupting it.
+    was judged of half the words, which stands until the classifier has answered. Of the clauses `broken_off` the voice
+    failed in the middle. From `suspected_at` on it is silent, because somebody may be interrupting it.
     """
 
     transcript: str
@@ -75,6 +77,7 @@ class OngoingTurn:
     distress: Distress = Distress.NONE
     written: str = ""
     clauses: list[str] = field(default_factory=list)
+    broken_off: set[int] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     released: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
@@ -90,7 +93,23 @@ class OngoingTurn:
     @property
     def heard(self) -> str:
         """What was played of the answer so far."""
-        return heard_words(self.clauses, _shares(self.played, self.played_out))
+        return heard_words(self.clauses, [self._share(played) for played in self.played])
+
+    def _share(self, played: Played) -> float | None:
+        """How much of its clause was heard; None of one that failed.
+
+        Once all was played out, what is still on its way through the device is heard too.
+        """
+        if played.failed:
+            return None
+        broke_off = played.number in self.broken_off
+        if (played.complete or self.played_out) and not broke_off:
+            return 1.0
+        total = played.total
+        if broke_off or not played.whole:
+            seconds = usual_seconds(self.clauses[played.number])
+            total = max(total, seconds * self.player.recent.sample_rate)
+        return played.samples / max(total, 1)
 
     @property
     def played(self) -> list[Played]:
@@ -246,39 +265,74 @@ class Answerer:
         number = 0
         while (text := await clauses.get()) is not None:
             await self._until_near(turn, number)
-            problem = None
-            try:
-                clip = await self._voiced(turn, text)
-                await turn.released.wait()
-                turn.player.put(number, clip)
-                turn.trace.mark("first_sound")
-                turn.spoken = text
-                self.show(turn)
-            except TimeoutError:
-                problem = f"clause {number + 1} was not spoken within {self.settings.speak_s:g} s"
-            except Exception as error:  # as above
-                problem = f"clause {number + 1} was not spoken: {_told(error)}"
-            if problem:
-                turn.problems.append(problem)
-                await turn.released.wait()
-                turn.player.fail(number)
+            await self._speak_clause(turn, number, text)
             number += 1
         await turn.released.wait()
         turn.player.end(number)
 
-    async def _voiced(self, turn: OngoingTurn, text: str) -> AudioClip:
+    async def _speak_clause(self, turn: OngoingTurn, number: int, text: str) -> None:
+        """Give the player a clause, piece by piece as its sound comes; before the release nothing but collect it."""
+        pieces: asyncio.Queue[AudioClip | None] = asyncio.Queue()
+        voicing = asyncio.create_task(self._voice(turn, text, pieces), name="voice")
+        problem, begun = None, False
+        try:
+            await turn.released.wait()
+            while (piece := await pieces.get()) is not None:
+                turn.player.push(number, piece)
+                if not begun:
+                    begun = True
+                    turn.trace.mark("first_sound")
+                    turn.spoken = text
+                    self.show(turn)
+            await voicing
+        except TimeoutError:
+            problem = f"clause {number + 1} was not spoken within {self.settings.speak_s:g} s"
+        except Exception as error:  # as above
+            problem = f"clause {number + 1} was not spoken: {_told(error)}"
+        finally:
+            voicing.cancel()
+            await asyncio.gather(voicing, return_exceptions=True)
+        if problem:
+            turn.problems.append(problem)
+        if problem and begun:
+            turn.broken_off.add(number)
+        if problem and not begun:
+            turn.player.fail(number)
+        else:
+            turn.player.finish(number)
+
+    async def _voice(self, turn: OngoingTurn, text: str, pieces: asyncio.Queue[AudioClip | None]) -> None:
+        """Put the sound of a clause into `pieces`, and None behind the last; TimeoutError where none comes for long."""
         from emolib.tts import SpeechRequest
 
         voice = turn.manner.voice
         request = SpeechRequest(text, voice.emotion, intensity=voice.intensity)
-        with turn.trace.stage("speak"):
-            async with asyncio.timeout(self.settings.speak_s):
-                return await self.offload(self.stages.synthesizer.synthesize, request)
+        try:
+            with turn.trace.stage("speak"):
+                async with aclosing(self._sound(request)) as sound:
+                    while True:
+                        async with asyncio.timeout(self.settings.speak_s):
+                            piece = await anext(sound, None)
+                        if piece is None:
+                            break
+                        pieces.put_nowait(piece)
+        finally:
+            pieces.put_nowait(None)
+
+    async def _sound(self, request: SpeechRequest) -> AsyncIterator[AudioClip]:
+        """The sound of `request`: as it comes, where the synthesizer can stream it, else whole."""
+        stream = getattr(self.stages.synthesizer, "stream", None)
+        if stream is None:
+            yield await self.offload(self.stages.synthesizer.synthesize, request)
+            return
+        pieces = await self.offload(stream, request)
+        while (piece := await self.offload(next, pieces, None)) is not None:
+            yield piece
 
     async def _until_near(self, turn: OngoingTurn, number: int) -> None:
         """Wait until clause `number` is at most `ahead` clauses after the one that is being heard."""
-        waited_since = self.clock()
-        while number - sum(played.samples == played.total for played in turn.played) > self.settings.ahead:
+        waited_since, ahead = self.clock(), self.settings.ahead
+        while number - sum(played.whole and played.samples == played.total for played in turn.played) > ahead:
             await asyncio.sleep(_POLL_S)
             if self.clock() - waited_since > self.settings.stuck_s:
                 return
@@ -298,20 +352,6 @@ class Answerer:
             turn.played_out = True
         if (first := turn.trace.marks.get("first_sound")) is not None:
             turn.trace.record("play", turn.trace.zero + first, self.clock())
-
-
-def _shares(heard: Sequence[Played], played_out: bool) -> list[float | None]:
-    """Of each clause, the share that was heard; None for one that failed.
-
-    Once all was `played_out`, what is still on its way through the device is heard too.
-    """
-
-    def share(played: Played) -> float | None:
-        if played.failed:
-            return None
-        return 1.0 if played.complete or played_out else played.samples / max(played.total, 1)
-
-    return [share(played) for played in heard]
 
 
 def _told(error: Exception) -> str:

@@ -29,7 +29,7 @@ class Classifier(Protocol):
 
 
 class Synthesizer(Protocol):
-    """Speaks a text."""
+    """Speaks a text. One that also has `stream(request)`, an iterator of clips, is heard from the first of them on."""
 
     def synthesize(self, request: SpeechRequest) -> AudioClip: ...
 

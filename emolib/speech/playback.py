@@ -23,13 +23,17 @@ _HELD_BACK = np.zeros(0, dtype=np.float32)
 
 @dataclass(frozen=True)
 class Played:
-    """How much of sentence `number` was heard: `samples` of `total`, at the rate of the sink."""
+    """How much of sentence `number` was heard: `samples` of `total`, at the rate of the sink.
+
+    `total` is what was given of it so far, and all of it where it is `whole`.
+    """
 
     number: int
     samples: int
     total: int
     complete: bool
     failed: bool = False
+    whole: bool = True
 
 
 class _Sentence:
@@ -144,7 +148,7 @@ class OrderedPlayer:
             sentence = self._sentences.get(self._current)
             played = self._position(sentence) if sentence and not self._stopped else 0
             if played:
-                heard.append(Played(self._current, played, sentence.total, False, sentence.failed))
+                heard.append(Played(self._current, played, sentence.total, False, sentence.failed, sentence.finished))
         return _without_latency(heard, self._sink.latency_samples)
 
     @property
@@ -215,7 +219,9 @@ class OrderedPlayer:
         played = self._position(sentence)
         if played or sentence.finished:
             complete = sentence.finished and played == sentence.total and not sentence.failed
-            self._heard.append(Played(self._current, played, sentence.total, complete, sentence.failed))
+            self._heard.append(
+                Played(self._current, played, sentence.total, complete, sentence.failed, sentence.finished)
+            )
         self._current += 1
         self._starting = True
         self._changed.notify_all()

@@ -76,7 +76,7 @@ def _add_state_routes(app: FastAPI, speaker: Speaker) -> None:
 def _add_speech_route(app: FastAPI, speaker: Speaker, store: ReferenceStore, limits: ServiceLimits) -> None:
     @app.post("/v1/tts", openapi_extra=_body_schema(), response_class=Response)
     async def speak(request: Request) -> Response:
-        """Speak a text; with `streaming` a WAV of unknown length, sentence by sentence."""
+        """Speak a text; with `streaming` a WAV of unknown length, piece by piece as it is made."""
         try:
             raw = await read_body(request, limits.body_bytes)
             body = parse_speech(raw, content_type(request), limits.text_characters)

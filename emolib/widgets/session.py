@@ -198,6 +198,11 @@ class _ChosenVoice:
 
     def __init__(self, synthesizer: Any, voice: Callable[[], str | None]) -> None:
         self._synthesizer, self._voice = synthesizer, voice
+        if hasattr(synthesizer, "stream"):
+            self.stream = lambda request: synthesizer.stream(self._chosen(request))
 
     def synthesize(self, request: SpeechRequest) -> Any:
-        return self._synthesizer.synthesize(replace(request, voiceprint=self._voice()))
+        return self._synthesizer.synthesize(self._chosen(request))
+
+    def _chosen(self, request: SpeechRequest) -> SpeechRequest:
+        return replace(request, voiceprint=self._voice())

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from emolib.errors import MissingDependency
 from emolib.tts.engines.base import Utterance
 from emolib.tts.engines.phonemes import LONGEST_RUN, Phonemizer, runs
-from emolib.tts.engines.shaping import level, pitch_ratio, shift_pitch, without_lead
-from emolib.tts.prosody import prosody_for
+from emolib.tts.engines.piper_network import PiperNetwork
+from emolib.tts.engines.shaping import Shaping, pitch_ratio
+from emolib.tts.prosody import NEUTRAL, Prosody, prosody_for
 from emolib.tts.text import sentences
 
 __all__ = ["PiperEngine"]
@@ -49,7 +50,8 @@ class PiperEngine:
     def __init__(self, voice: Path, threads: int = 2) -> None:
         try:
             import onnxruntime
-            from piper import PiperConfig, PiperVoice, SynthesisConfig
+            from piper import PiperConfig
+            from piper.phoneme_ids import phonemes_to_ids
         except ImportError as error:
             raise MissingDependency(f"the package {error.name}", extra="tts") from error
         options = onnxruntime.SessionOptions()
@@ -60,43 +62,48 @@ class PiperEngine:
         options.enable_mem_pattern = False
         _tight_arena()
         options.add_session_config_entry("session.use_env_allocators", "1")
-        session = onnxruntime.InferenceSession(str(voice), sess_options=options, providers=["CPUExecutionProvider"])
-        config = PiperConfig.from_dict(json.loads(Path(f"{voice}.json").read_text(encoding="utf-8")))
-        self._settings = SynthesisConfig
-        self._voice = PiperVoice(session=session, config=config)
-        self._phonemes = Phonemizer(config)
-        self.sample_rate: int = config.sample_rate
+        self._network = PiperNetwork(voice, options)
+        self._config = PiperConfig.from_dict(json.loads(Path(f"{voice}.json").read_text(encoding="utf-8")))
+        self._ids = phonemes_to_ids
+        self._phonemes = Phonemizer(self._config)
+        self.sample_rate: int = self._config.sample_rate
         self._warm_up()
 
     def _warm_up(self) -> None:
         """Speak the longest run that can come: onnxruntime keeps that memory, and needs no more later."""
         sentence = self._phonemes(_WARM_UP)[0]
         longest = (sentence * (LONGEST_RUN // len(sentence) + 1))[:LONGEST_RUN]
-        self._run(longest, self._settings(length_scale=self._voice.config.length_scale * _SLOWEST))
+        for _ in self._network.sound(self._inputs(longest, replace(NEUTRAL, rate=1 / _SLOWEST))):
+            pass
 
     def synthesize(self, utterance: Utterance, stop: threading.Event) -> Iterator[np.ndarray]:
-        """A piece a sentence, or more where it is long, and between sentences the pause of the emotion."""
+        """The pieces of each sentence, and between sentences the pause of the emotion."""
         prosody = prosody_for(utterance.emotion, utterance.intensity)
-        settings = self._settings(
-            # Shifting the pitch shortens the sound again by as much as it is stretched here.
-            length_scale=self._voice.config.length_scale * pitch_ratio(prosody) / prosody.rate,
-            noise_scale=prosody.variation,
-            noise_w_scale=prosody.timing,
-            normalize_audio=False,
-        )
         texts = sentences(utterance.text)
         for number, phonemes in enumerate(spoken for text in texts for spoken in self._phonemes(text)):
             if number and not stop.is_set():
                 yield np.zeros(round(prosody.pause * self.sample_rate), dtype=np.float32)
             for run in runs(phonemes):
-                if stop.is_set():
-                    return
-                shifted = shift_pitch(self._run(run, settings), self.sample_rate, prosody)
-                yield level(without_lead(shifted, self.sample_rate), prosody)
+                shaping = Shaping(prosody, self.sample_rate)
+                for piece, last in self._network.sound(self._inputs(run, prosody)):
+                    if stop.is_set():
+                        return
+                    if len(samples := shaping.push(piece, last)):
+                        yield samples
 
-    def _run(self, phonemes: list[str], settings: Any) -> np.ndarray:
-        ids = self._voice.phonemes_to_ids(phonemes)
-        return np.atleast_1d(self._voice.phoneme_ids_to_audio(ids, settings))
+    def _inputs(self, phonemes: list[str], prosody: Prosody) -> dict[str, np.ndarray]:
+        """What the network is given for one run of phonemes."""
+        ids = self._ids(phonemes, self._config.phoneme_id_map)
+        # Shifting the pitch shortens the sound again by as much as it is stretched here.
+        length = self._config.length_scale * pitch_ratio(prosody) / prosody.rate
+        inputs = {
+            "input": np.array([ids], dtype=np.int64),
+            "input_lengths": np.array([len(ids)], dtype=np.int64),
+            "scales": np.array([prosody.variation, length, prosody.timing], dtype=np.float32),
+        }
+        if self._config.num_speakers > 1:
+            inputs["sid"] = np.array([self._config.default_speaker_id], dtype=np.int64)
+        return inputs
 
     def close(self) -> None:
         """Nothing outlives the process."""
