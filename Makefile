@@ -2,6 +2,7 @@
 # make setup     only the environment (.venv)                       make notebooks  only the notebooks
 # make solutions  the solutions notebook, after the notebooks
 # make lint      style                                              make bench      every benchmark, quick form
+# make figures RUNS="runs/mine runs/other"   the charts of runs side by side, into figures/
 # make address SLUG=owner/name   the repository's address in badges and install cells
 # make app       the live panel as a page of its own, at http://127.0.0.1:8866
 # make lab       the notebooks in JupyterLab
@@ -14,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup address demo app lab test unit notebooks browser browsers solutions lint bench system env-fish conformance clean
+.PHONY: setup address demo app lab test unit notebooks browser browsers solutions lint bench figures system env-fish conformance clean
 
 setup: $(READY)
 
@@ -67,6 +68,10 @@ address: setup
 
 bench: setup
 	for name in $(notdir $(basename $(wildcard benchmarks/[a-z]*.py))); do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
+
+figures: setup
+	@test -n "$(RUNS)" || { echo 'say of which runs: make figures RUNS="runs/mine runs/other"'; exit 2; }
+	$(BIN)/emolib plot $(RUNS) --out figures
 
 # Fish-Speech's server looks for its project's root by a marker file that its wheel lacks.
 env-fish: .venv-fish/.ready

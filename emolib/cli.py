@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import io
 import json
 import os
 import sys
@@ -24,6 +25,9 @@ Handler = Callable[[argparse.Namespace], int]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `emolib` and return its exit code: 0, 1 for a failure, 2 for bad use."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A line is there when it is written, in a pipe and in a log too: the address of a server, say.
+        sys.stdout.reconfigure(line_buffering=True)
     try:
         return options.handler(options)
     except EmolibError as error:
@@ -288,7 +292,7 @@ def _classify(options: argparse.Namespace) -> int:
     if options.source:
         return _classify_file(options, classifier)
     for text, scores in classifier.classify_lines(sys.stdin):
-        print(json.dumps({"text": text, **judgement(text, scores)}, ensure_ascii=False), flush=True)
+        print(json.dumps({"text": text, **judgement(text, scores)}, ensure_ascii=False))
     return 0
 
 
@@ -545,7 +549,7 @@ def _voice_add(options: argparse.Namespace) -> int:
     if options.clip is None:
         from emolib.tts.audition import record
 
-        print(f"speak now, for {options.seconds:g} s …", flush=True)
+        print(f"speak now, for {options.seconds:g} s …")
         clip = record(options.seconds)
     else:
         clip = read_audio(options.clip)

@@ -20,10 +20,11 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from emolib.dialogue.answering import Answerer, OngoingTurn, Player
+from emolib.dialogue.answering import Answerer
 from emolib.dialogue.care import Care, Distress
 from emolib.dialogue.history import History
 from emolib.dialogue.interruption import is_backchannel, is_echo, repeats
+from emolib.dialogue.ongoing import OngoingTurn, Player
 from emolib.dialogue.policy import Policy, Voice, choose_manner
 from emolib.dialogue.settings import AgentSettings
 from emolib.dialogue.speakable import speakable
