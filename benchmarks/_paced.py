@@ -57,17 +57,21 @@ class PacedClip:
 
 
 class Ear(NullSink):
-    """A loudspeaker that notes when something was audible, by `time.monotonic()`."""
+    """A loudspeaker that notes when something was audible, by `time.monotonic()`, and when it had nothing to play."""
 
     def __init__(self) -> None:
         super().__init__()
         self.audible_at: list[float] = []
+        #: Moments at which less than a block was there to play, and the seconds that were lacking.
+        self.lacking: list[tuple[float, float]] = []
 
     def start(self, pull: Pull) -> None:
         def heard(count: int) -> np.ndarray:
             samples, now = pull(count), time.monotonic()
             if (first := first_audible(samples)) is not None:
                 self.audible_at.append(now + first / self.sample_rate)
+            if len(samples) < count:
+                self.lacking.append((now, (count - len(samples)) / self.sample_rate))
             return samples
 
         super().start(heard)

@@ -12,8 +12,10 @@ the prompt in llama.cpp's cache.
 
 `own_overhead_ms_p50` is a turn of five clauses on engines that answer at once, from what was heard to the first clause
 at the player; `latency_growth` and `memory_growth_mb` compare the last of 200 such turns in a row with the first.
-`barge_in_ms` is the time from the first sound of somebody who speaks over an answer to its silence. The full form draws
-figures/latency_waterfall.png from the turn with the median delay, which is hung up on at its first sound.
+`lacking_ms_max` is how long, in an answer that is heard to its end, the player had nothing to play between its first
+and its last sound. `barge_in_ms` is the time from the first sound of somebody who speaks over an answer to its silence.
+The full form draws figures/latency_waterfall.png from the turn with the median delay, which is hung up on at its first
+sound.
 The clips are found in the folder `speech` under EMOLIB_DATA (default ../shared/data).
 """
 
@@ -59,6 +61,7 @@ from emolib.tts import SpeechRequest
 
 _QUICK_CLIPS = 5
 _OVERHEAD_TURNS = 200
+_HEARD_TO_THE_END = 5
 
 
 def main() -> int:
@@ -77,6 +80,7 @@ def _measure(report: Report, clips: Sequence[Path], quick: bool) -> None:
     report.figures["barge_in_ms_p50"], report.figures["barge_in_ms_max"] = asyncio.run(_barge_ins(chosen))
     with open_stages() as stages, _pipecat(stages.reply_model.url) as pipecat:
         turns = asyncio.run(_turns(stages, chosen, pipecat))
+        report.figures["lacking_ms_max"] = asyncio.run(_lacking(stages, chosen[-_HEARD_TO_THE_END:]))
     report.rows = [turn.row() for turn in turns]
     report.figures |= _figures(turns)
     if not quick:
@@ -243,6 +247,23 @@ async def _ours(stages: Stages, clip: AudioClip) -> tuple[AgentTurn, float, floa
         ending.cancel()
     end = source.true_end_at
     return turns[-1], known[-1] - end, next(moment for moment in ear.audible_at if moment > begun[-1]) - end
+
+
+async def _lacking(stages: Stages, paths: Sequence[Path]) -> int:
+    """The longest time, in milliseconds, that one of the answers to `paths` had nothing to play."""
+    try:
+        return round(1000 * max([await _lacking_in_answer(stages, _clip(path)) for path in paths]))
+    finally:
+        await stages.reply_model.aclose()
+
+
+async def _lacking_in_answer(stages: Stages, clip: AudioClip) -> float:
+    source = PacedClip(clip, after_s=20.0)
+    with Ear() as ear:
+        endpointer = Endpointer(best_detector(), turn=best_turn_detector())
+        agent = VoiceAgent(stages, lambda: OrderedPlayer(ear), on_turn=lambda turn: source.close())
+        await agent.converse(events_of(source, endpointer, stages.recognizer))
+    return sum(seconds for moment, seconds in ear.lacking if ear.audible_at[0] < moment < ear.audible_at[-1])
 
 
 async def _sequential(stages: Stages, clip: AudioClip) -> tuple[float, int]:

@@ -3,7 +3,8 @@
 Figures: `first_sound_ms_p50`, from the request for a short clause to the first audible sample, the silence
 at the start of the clip included; `service_overhead_ms_p50`, what HTTP, queue, coding and the client add to
 the engine's own time; `round_trip_wer`, the word error rate of all renderings through Whisper. One row an
-emotion: speaking rate, fundamental frequency and energy beside the neutral voice, and word error rate.
+emotion: speaking rate, fundamental frequency and energy beside the neutral voice, how much the energy differs from one
+sentence to the next (standard deviation), and word error rate.
 Besides: the longest over the shortest wait of eight clients at once, the first sound of a sentence of 300
 characters, and `growth_mb_an_hour`, the growth of the service's memory in an hour of sound; with --quick it is that of
 four minutes times twenty, and coarse.
@@ -178,6 +179,7 @@ def measure_emotions(report: Report, tts: SpeechSynthesizer, sentences: Iterable
                 "f0_hz": round(found["f0_hz"], 1),
                 "semitones": round(12 * float(np.log2(found["f0_hz"] / neutral["f0_hz"])), 2),
                 "energy_db": round(found["energy_db"] - neutral["energy_db"], 2),
+                "energy_sd_db": round(statistics.pstdev(_energy_db(clip) for clip in clips), 2),
                 "wer": round(wer, 4),
             }
         )

@@ -63,7 +63,7 @@ def test_a_paced_file_takes_its_time_and_can_be_stopped(tmp_path):
     write_wav(path, AudioClip(silence(0.6), 16_000))
     started = time.monotonic()
     list(FileSource(path, paced=True).frames())
-    assert time.monotonic() - started > 0.55
+    assert 0.55 < time.monotonic() - started < 1.5
     source = FileSource(path, paced=True)
     taken = []
     for frame in source.frames():
@@ -227,13 +227,11 @@ def test_an_utterance_that_is_cut_goes_on_at_the_next_sample():
 class Slate:
     """A recogniser that writes down how much it was given."""
 
-    def __init__(self, seconds: float = 0.0) -> None:
+    def __init__(self) -> None:
         self.calls: list[int] = []
-        self._seconds = seconds
 
     def transcribe(self, clip: AudioClip) -> Transcript:
         self.calls.append(len(clip))
-        time.sleep(self._seconds)
         if not np.any(clip.samples):
             raise NoSpeech(clip)
         return Transcript(f"{len(clip)} samples.")
@@ -244,7 +242,7 @@ def ones(seconds: float) -> np.ndarray:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 5
     while not condition() and time.monotonic() < end:
         time.sleep(0.005)
     assert condition()
@@ -424,6 +422,7 @@ def test_at_most_two_passes_at_a_time():
     assert len(slate.calls) == 2
     gate.set()
     assert stream.finish(spoken=16_000).text == "16000 samples."
+    assert len(slate.calls) <= 4
 
 
 def test_an_utterance_without_words_is_no_speech():

@@ -179,14 +179,15 @@ def test_nothing_of_a_dead_turn_is_heard():
     assert len(sink.play(1)) == len(clip(0.25))
 
 
-def test_stopping_does_not_wait_for_the_sound():
+def test_stopping_takes_less_than_100_ms_in_real_time():
     with NullSink(RATE) as sink:
         player = OrderedPlayer(sink)
-        player.put(0, clip(0.5, 60))
+        player.put(0, clip(0.5, 5))
         time.sleep(0.3)
-        played = player.stop()[0]
-        assert 0 < played.samples < 50 * RATE
-        assert not played.complete
+        started = time.monotonic()
+        account = player.stop()
+        assert time.monotonic() - started < 0.1
+        assert account[0].samples / RATE == pytest.approx(0.3, abs=0.15)
 
 
 def test_the_null_sink_plays_in_real_time():
@@ -195,8 +196,8 @@ def test_the_null_sink_plays_in_real_time():
         player = OrderedPlayer(sink)
         player.put(0, clip(0.5, 0.5))
         player.end(1)
-        assert player.wait(30)
-        assert time.monotonic() - started > 0.4
+        assert player.wait(3)
+        assert 0.4 < time.monotonic() - started < 1.0
         assert player.first_sample_at >= started
 
 

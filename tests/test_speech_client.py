@@ -288,7 +288,7 @@ def test_a_sentence_past_its_deadline_becomes_silence_and_the_next_is_heard() ->
     with scripted(answer) as (url, _), SpeechSynthesizer(url) as tts:
         started = time.monotonic()
         late = tts.render(HELLO, deadline_s=0.5)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 0.8
         assert late.failure
         assert not late.clip.samples.any()
         heard = tts.render(HELLO, deadline_s=5)

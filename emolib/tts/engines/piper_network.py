@@ -88,5 +88,4 @@ def _frames_of(model: Any) -> str | None:
         return None
     known = {entry.name for entry in model.graph.initializer} | {name for node in generator for name in node.output}
     wanted = {name for node in generator for name in node.input} - known - {""}
-    made = {node.output[0] for node in model.graph.node if node.op_type == "Constant"}
-    return first.input[0] if wanted - made == {first.input[0]} else None
+    return first.input[0] if wanted == {first.input[0]} else None

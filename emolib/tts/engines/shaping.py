@@ -32,9 +32,14 @@ def level(samples: np.ndarray, prosody: Prosody) -> np.ndarray:
     loudness = float(np.sqrt(np.mean(np.square(samples)))) if samples.size else 0.0
     if loudness < 1e-8:
         return samples
-    samples = samples * np.float32(10.0 ** ((NEUTRAL_LOUDNESS + prosody.gain) / 20.0) / loudness)
+    samples = samples * np.float32(_loudness_of(prosody) / loudness)
     peak = float(np.max(np.abs(samples)))
     return samples * np.float32(_PEAK / peak) if peak > _PEAK else samples
+
+
+def _loudness_of(prosody: Prosody) -> float:
+    """The root mean square that a sentence shall have."""
+    return 10.0 ** ((NEUTRAL_LOUDNESS + prosody.gain) / 20.0)
 
 
 class Shaping:
@@ -50,7 +55,7 @@ class Shaping:
         self._resampler = None
         if abs(ratio - 1.0) > 1e-4:
             self._resampler = soxr.ResampleStream(sample_rate * ratio, sample_rate, 1, dtype="float32")
-        self._loudness = 10.0 ** ((NEUTRAL_LOUDNESS + prosody.gain) / 20.0)
+        self._loudness = _loudness_of(prosody)
         self._sample_rate = sample_rate
         self._held = np.zeros(0, dtype=np.float32)
         self._energy = 0.0
