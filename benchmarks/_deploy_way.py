@@ -90,7 +90,7 @@ def _llama(files: Sequence[Path]) -> tuple[Any, Any]:
 
     from emolib.classify import EmotionClassifier
     from emolib.export import open_llm_server
-    from emolib.llama_server import LlamaServerOptions
+    from emolib.llama.server import LlamaServerOptions
 
     model, *adapters = files
     options = LlamaServerOptions(slots=4, slot_tokens=1024, threads=os.cpu_count() or 1)

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks._noisy_speech import CALIBRATION, Stream, streams
+from emolib.audio import resample
 from emolib.models import piper_voice
 from emolib.speech import SileroDetector, VoiceDetector, WebRtcDetector, calibrate
 from emolib.speech.ambient import NoiseFloor, band_powers, frames
-from emolib.speech.audio import resample
 from emolib.speech.vad import logit
 
 SENTENCES = (

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from emolib.audio import AudioClip, read_audio
 from emolib.errors import InputError
-from emolib.speech import AudioClip, read_audio
 from emolib.speech.ambient import FRAME, frames
 
 __all__ = [

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks._noisy_speech import speech_frames
-from emolib.speech import AudioClip, NullSink
+from emolib.audio import SAMPLE_RATE as RATE
+from emolib.audio import AudioClip
+from emolib.speech import NullSink
 from emolib.speech.ambient import FRAME
-from emolib.speech.audio import SAMPLE_RATE as RATE
 from emolib.speech.sinks import Pull
 
 __all__ = ["Ear", "PacedClip", "first_audible"]

@@ -44,10 +44,10 @@ from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
 from benchmarks._paced import PacedClip, first_audible
+from emolib.audio import SAMPLE_RATE as RATE
+from emolib.audio import read_audio
 from emolib.chat.tone import NEUTRAL, short_prompt
 from emolib.models import piper_voice, whisper_dir
-from emolib.speech import read_audio
-from emolib.speech.audio import SAMPLE_RATE as RATE
 
 _VOICE_RATE = 22_050
 #: As its local transport gives them.

@@ -73,9 +73,9 @@ def sft_trainer(folder: Path, texts: list[str], labels: list[str], chosen: Train
     from trl import SFTConfig, SFTTrainer
 
     from emolib.finetune.adapters import add_adapter, load_trainable_base
-    from emolib.finetune.batches import end_token_id
     from emolib.finetune.precision import choose_precision
-    from emolib.prompts import get_prompt
+    from emolib.prompting.encoding import end_token_id
+    from emolib.prompting.templates import get_prompt
 
     cuda = torch.cuda.is_available()
     precision = choose_precision(chosen.dtype, "cuda" if cuda else "cpu")
@@ -116,9 +116,9 @@ def gradient_errors(folder: Path, data: Path, batch: int) -> list[float]:
     """Relative distance of the gradients, and of the losses, of the first `batch` rows under both sides."""
     import torch
 
-    from emolib.finetune.batches import PromptEncoder, collate, end_token_id
     from emolib.finetune.objective import PromptLoss
-    from emolib.prompts import get_prompt
+    from emolib.prompting.encoding import PromptEncoder, collate, end_token_id
+    from emolib.prompting.templates import get_prompt
 
     trainer = sft_trainer(folder / "gradient", *rows(data, batch), settings(batch, 1))
     model = trainer.model

@@ -39,12 +39,13 @@ import psutil
 
 from benchmarks._paced import Ear, PacedClip
 from benchmarks._report import Report, run
+from emolib.audio import SAMPLE_RATE as RATE
+from emolib.audio import AudioClip, read_audio
 from emolib.chat import Message
 from emolib.dialogue import AgentTurn, Stages, VoiceAgent, choose_manner, events_of, open_stages
 from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.plots import latency_waterfall
 from emolib.speech import (
-    AudioClip,
     Endpointer,
     Heard,
     OrderedPlayer,
@@ -53,9 +54,7 @@ from emolib.speech import (
     Transcript,
     best_detector,
     best_turn_detector,
-    read_audio,
 )
-from emolib.speech.audio import SAMPLE_RATE as RATE
 from emolib.speech.partials import FinalTranscript
 from emolib.tts import SpeechRequest
 

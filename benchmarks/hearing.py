@@ -34,8 +34,8 @@ from benchmarks._noisy_speech import (
     streams,
 )
 from benchmarks._report import Report, run
+from emolib.audio import AudioClip, write_wav
 from emolib.speech import (
-    AudioClip,
     Endpointer,
     EndpointSettings,
     FileSource,
@@ -51,7 +51,6 @@ from emolib.speech import (
     calibrate,
     listen,
     utterances,
-    write_wav,
 )
 from emolib.speech.ambient import FRAME, Ambience, frames, level_dbfs
 from emolib.speech.vad import GateDetector, Hysteresis

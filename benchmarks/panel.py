@@ -122,7 +122,7 @@ def _recording(folder: Path, starts_s: np.ndarray) -> Path:
     """A quiet room and a sentence at each of `starts_s`."""
     from voices import spoken
 
-    from emolib.speech import AudioClip, write_wav
+    from emolib.audio import AudioClip, write_wav
 
     clip = spoken("I am so happy that my sister is coming home.").resample(48_000).samples
     seconds = int(starts_s[-1]) + 20

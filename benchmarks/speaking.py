@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks._report import Report, run
+from emolib.audio import AudioClip
 from emolib.emotions import EMOTIONS
-from emolib.speech import AudioClip, WhisperRecognizer
+from emolib.speech import WhisperRecognizer
 from emolib.tts import SpeechRequest, SpeechSynthesizer
 from emolib.tts.process import ServiceProcess
 

@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "EMOTIONS": "emolib.emotions",
-        "AudioClip": "emolib.speech",
+        "AudioClip": "emolib.audio",
         "EmolibError": "emolib.errors",
         "EmotionClassifier": "emolib.classify",
         "EmotionScores": "emolib.emotions",
@@ -30,12 +30,12 @@ __getattr__, __dir__, __all__ = lazy_names(
         "evaluate_run": "emolib.evaluate",
         "export_gguf": "emolib.export",
         "plot_run": "emolib.plots",
-        "read_audio": "emolib.speech",
+        "read_audio": "emolib.audio",
         "sample_corpus": "emolib.data",
         "running_service": "emolib.tts",
         "talk": "emolib.dialogue",
         "train": "emolib.finetune",
-        "write_wav": "emolib.speech",
+        "write_wav": "emolib.audio",
     },
 )
 __all__ = [*__all__, "__version__"]

@@ -474,7 +474,7 @@ def _add_serve_llm(commands: Any) -> None:
 
 def _serve_llm(options: argparse.Namespace) -> int:
     from emolib.export import serve_llm
-    from emolib.llama_server import LlamaServerOptions, thread_budget
+    from emolib.llama.server import LlamaServerOptions, thread_budget
 
     how = LlamaServerOptions(
         host=options.host,
@@ -543,7 +543,8 @@ def _add_voice(commands: Any) -> None:
 
 
 def _voice_add(options: argparse.Namespace) -> int:
-    from emolib.speech import WhisperRecognizer, read_audio
+    from emolib.audio import read_audio
+    from emolib.speech import WhisperRecognizer
     from emolib.tts import VoiceLibrary, add_voice_clip
 
     if options.clip is None:

@@ -3,7 +3,7 @@
 An adapter folder holds what PEFT writes and, beside it, `emolib.json`:
 
     base_model      {"name", "sha256" or "revision"}: the base that it was trained on
-    prompt          the name of the instruction template (`emolib.prompts`)
+    prompt          the name of the instruction template (`emolib.prompting.templates`)
     temperature     divides the label logits; fitted on validation data (1 = as trained)
     abstain_below   the confidence under which a text counts as neutral
 """
@@ -23,13 +23,13 @@ from emolib.emotions import ABSTAIN_BELOW
 from emolib.errors import MissingDependency, ModelError, UsageError
 from emolib.files import write_json
 from emolib.models import BaseModel, load_base, resolve_base
-from emolib.prompts import PAPER, Prompt, get_prompt
+from emolib.prompting.templates import PAPER, Prompt, get_prompt
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from emolib.finetune.batches import PromptEncoder
+    from emolib.prompting.encoding import PromptEncoder
 
 __all__ = [
     "AdapterSource",
@@ -77,7 +77,7 @@ class EmotionModel:
     @cached_property
     def encoder(self) -> PromptEncoder:
         """The tokens of the prompt and the labels under this model's tokenizer."""
-        from emolib.finetune.batches import PromptEncoder, end_token_id
+        from emolib.prompting.encoding import PromptEncoder, end_token_id
 
         end_id = end_token_id(self.model, self.tokenizer)
         longest = getattr(self.model.config, "max_position_embeddings", 2048)

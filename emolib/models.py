@@ -259,7 +259,7 @@ def _converted_smollm2() -> Path:
 
 def _convert(source: Path, folder: Path) -> None:
     """Build `folder` under a temporary name and rename it; the caller holds the lock."""
-    from emolib.gguf_weights import write_transformers_folder
+    from emolib.llama.weights import write_transformers_folder
 
     if sha256(source) != _SMOLLM2.sha256:
         raise ModelError(

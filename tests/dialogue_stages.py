@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from emolib.audio import AudioClip
 from emolib.chat import Message
 from emolib.dialogue import Stages
 from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.errors import ServiceError
-from emolib.speech import AudioClip, Transcript
+from emolib.speech import Transcript
 from emolib.speech.partials import FinalTranscript
 
 QUESTION = AudioClip(np.zeros(16_000, np.float32), 16_000, "the question")

@@ -151,7 +151,8 @@ def pyaudio() -> dict[str, Any]:
 
 def _play_and_record(source: Any, open_sink: Callable[[], Any]) -> dict[str, Any]:
     """A chirp through the player and the loudspeaker, and what the microphone heard meanwhile."""
-    from emolib.speech import AudioClip, OrderedPlayer
+    from emolib.audio import AudioClip
+    from emolib.speech import OrderedPlayer
 
     played = _chirp(16_000)
     heard: list[np.ndarray] = []
@@ -194,8 +195,8 @@ def audition() -> dict[str, Any]:
     # PortAudio looks for devices when it is imported.
     import sounddevice
 
+    from emolib.audio import AudioClip
     from emolib.errors import DeviceError
-    from emolib.speech import AudioClip
     from emolib.tts.audition import play, record
 
     sounddevice.default.device = "pulse"
@@ -220,7 +221,7 @@ def played() -> dict[str, Any]:
     """A chirp through `emolib.tts.audition.play`."""
     import sounddevice
 
-    from emolib.speech import AudioClip
+    from emolib.audio import AudioClip
     from emolib.tts.audition import play
 
     sounddevice.default.device = "pulse"

@@ -15,6 +15,7 @@ import pytest
 from dialogue_stages import only_whole, scores
 from virtual_time import VirtualPlayer, now, run_virtually
 
+from emolib.audio import AudioClip
 from emolib.chat import Message
 from emolib.dialogue import (
     FALLBACK,
@@ -30,17 +31,7 @@ from emolib.dialogue import (
 from emolib.dialogue.interruption import heard_words, is_backchannel, is_echo
 from emolib.emotions import EmotionScores
 from emolib.errors import ServiceError
-from emolib.speech import (
-    AudioClip,
-    FalseAlarm,
-    Heard,
-    Partial,
-    SpeechEnd,
-    SpeechLikely,
-    SpeechStart,
-    Transcript,
-    Unheard,
-)
+from emolib.speech import FalseAlarm, Heard, Partial, SpeechEnd, SpeechLikely, SpeechStart, Transcript, Unheard
 
 REPLY = "That is good news, I am glad. Tell me more about it. Was it hard?"
 

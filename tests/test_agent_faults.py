@@ -16,12 +16,13 @@ import pytest
 from dialogue_stages import only_whole, scores
 from voices import SENTENCE, silence, spoken
 
+from emolib.audio import AudioClip
 from emolib.chat import Message
 from emolib.dialogue import FALLBACK, AgentSettings, AgentTurn, Stages, VoiceAgent, events_of
 from emolib.dialogue.threads import in_thread
 from emolib.emotions import EmotionScores
 from emolib.errors import ServiceError
-from emolib.speech import AudioClip, Heard, NullSink, OrderedPlayer, Transcript
+from emolib.speech import Heard, NullSink, OrderedPlayer, Transcript
 from emolib.speech.ambient import FRAME
 from emolib.speech.endpointing import Endpointer, SpeechEnd
 from emolib.speech.partials import PartialTranscripts

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from emolib.audio import AudioClip, read_audio, write_wav
 from emolib.errors import InputError, StorageError
-from emolib.speech import AudioClip, read_audio, write_wav
 
 
 def tone(sample_rate: int, seconds: float = 0.5, hertz: float = 440.0) -> np.ndarray:

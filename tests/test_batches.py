@@ -11,8 +11,8 @@ from tiny_models import SENTENCES, tiny_tokenizer
 
 from emolib.emotions import EMOTIONS
 from emolib.errors import InputError, ModelError, UsageError
-from emolib.finetune.batches import PromptEncoder, collate, pad_texts
-from emolib.prompts import CORRECTED, PAPER, Prompt
+from emolib.prompting.encoding import PromptEncoder, collate, pad_texts
+from emolib.prompting.templates import CORRECTED, PAPER, Prompt
 
 
 def encoder(prompt: Prompt = PAPER, **options: object) -> PromptEncoder:

@@ -20,7 +20,7 @@ from emolib.cli import main
 from emolib.emotion_model import find_adapter, load_emotion_model, write_notes
 from emolib.emotions import EMOTIONS
 from emolib.errors import InputError, ModelError, UsageError
-from emolib.prompts import PAPER
+from emolib.prompting.templates import PAPER
 
 TEXTS = [
     "i feel so very alone tonight",
@@ -171,7 +171,7 @@ def test_command_says_in_one_line_what_is_wrong(tmp_path, capsys):
 def test_one_text_is_judged_on_one_core_and_many_on_all(run: Path, monkeypatch: pytest.MonkeyPatch):
     import torch
 
-    import emolib.finetune.shared_prefix as shared_prefix
+    import emolib.prompting.prefix as shared_prefix
 
     classifier, cores, before = EmotionClassifier.load(run), [], torch.get_num_threads()
     judge = shared_prefix.first_label_logits

@@ -19,8 +19,8 @@ from emolib.errors import InputError, ModelError
 from emolib.evaluate import calibrate_run, compare_runs, evaluate_run
 from emolib.evaluate.decoding import answer_batch
 from emolib.evaluate.run import evaluate_model
-from emolib.finetune.shared_prefix import run_prefix
-from emolib.prompts import PAPER
+from emolib.prompting.prefix import run_prefix
+from emolib.prompting.templates import PAPER
 
 TEXTS = [f"{first} {second}" for first in SENTENCES for second in ("", "hello?", *SENTENCES[:3])]
 

@@ -17,9 +17,9 @@ from emolib.cli import main
 from emolib.errors import InputError, ModelError, ServiceError, StorageError, UsageError
 from emolib.export import Manifest, export_gguf, verify_export
 from emolib.files import sha256
-from emolib.gguf_file import read_header, with_tensors_of
+from emolib.llama.gguf import read_header, with_tensors_of
 from emolib.models import chat_gguf, load_tokenizer, resolve_base
-from emolib.prompts import PAPER
+from emolib.prompting.templates import PAPER
 
 TEXTS = [
     "i feel so very alone tonight",

@@ -11,8 +11,9 @@ import pytest
 import tiny_funasr
 from voices import silence, spoken, white_noise
 
+from emolib.audio import AudioClip
 from emolib.errors import ModelError
-from emolib.speech import AudioClip, NoSpeech, Transcript
+from emolib.speech import NoSpeech, Transcript
 from emolib.speech.funasr import FsmnVad, FunASRRecognizer, ParaformerStreaming, english_labels, parse_sensevoice
 
 pytest.importorskip("funasr", reason="FunASR is not installed")

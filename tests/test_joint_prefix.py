@@ -11,11 +11,11 @@ from tiny_models import SENTENCES, tiny_model, tiny_tokenizer
 
 from emolib.errors import ModelError
 from emolib.finetune import joint_prefix
-from emolib.finetune.batches import PromptEncoder, collate, pad_texts
 from emolib.finetune.joint_prefix import run_jointly
 from emolib.finetune.lora_linear import fused_lora
 from emolib.finetune.objective import verify
-from emolib.prompts import PAPER
+from emolib.prompting.encoding import PromptEncoder, collate, pad_texts
+from emolib.prompting.templates import PAPER
 
 FAMILIES = ("llama", "qwen2", "gemma")
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

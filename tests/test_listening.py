@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from voices import SENTENCE, silence, spoken, white_noise
 
+from emolib.audio import AudioClip, read_audio, write_wav
 from emolib.errors import DeviceError, InputError, MissingDependency, ServiceError
-from emolib.speech import AudioClip, NoSpeech, Transcript, WhisperRecognizer, Word, read_audio, write_wav
+from emolib.speech import NoSpeech, Transcript, WhisperRecognizer, Word
 from emolib.speech.ambient import FRAME, frames
 from emolib.speech.endpointing import Endpointer, EndpointSettings, SpeechEnd, SpeechStart
 from emolib.speech.listening import FalseAlarm, Heard, Partial, SpeechLikely, listen, utterances

@@ -11,10 +11,10 @@ import pytest
 from dialogue_stages import Felt, Heard, Replies, Spoken, scores
 from voices import silence, spoken
 
+from emolib.audio import AudioClip, read_audio, write_wav
 from emolib.cli import main
 from emolib.dialogue import AgentTurn, Distress, History, Stages, Trace, Voice
 from emolib.dialogue.live import latency_table
-from emolib.speech import AudioClip, read_audio, write_wav
 
 
 @pytest.fixture(scope="module")

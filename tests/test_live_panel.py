@@ -16,8 +16,8 @@ import pytest
 from dialogue_stages import Felt, Heard, Replies, Spoken, scores
 from voices import silence, spoken
 
+from emolib.audio import AudioClip, write_wav
 from emolib.dialogue import Stages
-from emolib.speech import AudioClip, write_wav
 from emolib.widgets.choices import Choice
 from emolib.widgets.live import LivePanel
 from emolib.widgets.speaker import BrowserSink

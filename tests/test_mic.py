@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from voices import silence, spoken, white_noise
 
+from emolib.audio import AudioClip, read_audio, write_wav
 from emolib.cli import main
 from emolib.errors import InputError, UsageError
-from emolib.speech import AudioClip, FileSource, read_audio, write_wav
+from emolib.speech import FileSource
 from emolib.speech.monitor import meter, monitor, open_source
 
 

@@ -94,7 +94,7 @@ def test_damaged_cache_is_rebuilt_and_nothing_is_left_over(base_folder, tmp_path
     def write(source: Path, target: Path) -> None:
         shutil.copy2(base_folder / "config.json", target)
 
-    monkeypatch.setattr("emolib.gguf_weights.write_transformers_folder", write)
+    monkeypatch.setattr("emolib.llama.weights.write_transformers_folder", write)
     (folder.parent / f".{folder.name}.killed").mkdir()
     assert model_folder(resolve_base("smollm2-135m")) == folder
     assert json.loads((folder / "config.json").read_text())["model_type"] == "llama"
@@ -108,7 +108,7 @@ def test_failed_conversion_leaves_nothing_under_the_final_name(tmp_path, monkeyp
         (target / "config.json").write_text("{}")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("emolib.gguf_weights.write_transformers_folder", stop)
+    monkeypatch.setattr("emolib.llama.weights.write_transformers_folder", stop)
     with pytest.raises(KeyboardInterrupt):
         model_folder(resolve_base("smollm2-135m"))
     assert [path.suffix for path in (tmp_path / "models").iterdir()] == [".lock"]
@@ -116,7 +116,7 @@ def test_failed_conversion_leaves_nothing_under_the_final_name(tmp_path, monkeyp
 
 def test_two_processes_share_one_conversion(base_folder, tmp_path):
     script = (
-        "import shutil, time; import emolib.gguf_weights as g; from emolib import models\n"
+        "import shutil, time; import emolib.llama.weights as g; from emolib import models\n"
         "def write(source, target):\n"
         "    print('converted', flush=True); time.sleep(0.5)\n"
         f"    shutil.copy2({str(base_folder / 'config.json')!r}, target)\n"

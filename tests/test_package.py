@@ -16,7 +16,7 @@ PACKAGE = Path(emolib.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What each room may import from the others (the picture in the README). Every room may use COMMON.
-COMMON = {"addresses", "errors", "files", "lazy", "emotions", "prompts", "tables", "hub"}
+COMMON = {"addresses", "audio", "errors", "files", "lazy", "emotions", "prompting", "tables", "hub"}
 ALLOWED: dict[str, set[str]] = {
     "addresses": set(),
     "errors": set(),
@@ -24,25 +24,23 @@ ALLOWED: dict[str, set[str]] = {
     "lazy": set(),
     "hub": set(),
     "emotions": set(),
-    "gguf_file": set(),
-    "llama_server": set(),
-    "llama_cpp": set(),
+    "audio": set(),
+    "llama": set(),
     "emotion_model": {"finetune", "models"},
-    "prompts": set(),
+    "prompting": set(),
     "tables": set(),
-    "gguf_weights": set(),
-    "models": {"gguf_weights"},
+    "models": {"llama"},
     "data": {"models"},
     "finetune": {"data", "models", "plots"},
-    "classify": {"emotion_model", "finetune", "models", "gguf_file", "llama_server"},
+    "classify": {"emotion_model", "finetune", "models", "llama"},
     "evaluate": {"classify", "emotion_model", "finetune", "data", "models", "plots"},
-    "export": {"classify", "emotion_model", "finetune", "data", "models", "gguf_file", "llama_server", "llama_cpp"},
+    "export": {"classify", "emotion_model", "finetune", "data", "models", "llama"},
     "plots": {"finetune"},
     "speech": {"models"},
     "tts": {"speech", "models"},
-    "chat": {"models", "llama_server", "llama_cpp"},
+    "chat": {"models", "llama"},
     "dialogue": {"speech", "tts", "chat", "classify", "finetune", "models"},
-    "widgets": {"dialogue", "speech", "tts", "chat", "classify", "plots", "models", "emotion_model", "gguf_file"},
+    "widgets": {"dialogue", "speech", "tts", "chat", "classify", "plots", "models", "emotion_model", "llama"},
 }
 TOP = {"adapters", "cli", "demo", "doctor", "__init__"}
 

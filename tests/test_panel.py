@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from emolib import dialogue
+from emolib.audio import AudioClip, write_wav
 from emolib.emotions import EMOTIONS
 from emolib.errors import InputError
-from emolib.speech import AudioClip, write_wav
 from emolib.widgets import TalkPanel
 from emolib.widgets.panel import emotion_bars
 

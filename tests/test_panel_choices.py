@@ -15,10 +15,11 @@ from speech_server import ToneEngine, speech_server
 from test_live_panel import eventually, opened, pcm, question, tell
 
 from emolib import speech
+from emolib.audio import AudioClip
 from emolib.chat import LlamaReplyModel, OpenAIReplyModel
 from emolib.dialogue import Stages
 from emolib.errors import DeviceError, EmolibError, UsageError
-from emolib.speech import AudioClip, NullSink
+from emolib.speech import NullSink
 from emolib.tts import SpeechRequest, SpeechSynthesizer, VoiceLibrary
 from emolib.widgets import LivePanel
 from emolib.widgets.choices import COMPUTER, OWN_VOICE, PAGE, Choice, emotion_models, open_reply_model, reply_models

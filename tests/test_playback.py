@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emolib.audio import AudioClip, read_audio
 from emolib.errors import DeviceError, MissingDependency, StorageError
-from emolib.speech import AudioClip, read_audio
 from emolib.speech.playback import OrderedPlayer
 from emolib.speech.sinks import NullSink, Pull, SoundDeviceSink, WavSink
 

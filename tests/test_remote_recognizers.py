@@ -13,8 +13,9 @@ from funasr_server import funasr_server
 from scripted_server import Status, scripted_server
 from voices import silence, spoken, white_noise
 
+from emolib.audio import AudioClip, read_audio
 from emolib.errors import ServiceError, UsageError
-from emolib.speech import AudioClip, FunASRServer, NoSpeech, SpeechRecognizer, TranscriptionServer, read_audio
+from emolib.speech import FunASRServer, NoSpeech, SpeechRecognizer, TranscriptionServer
 
 TONE = AudioClip(white_noise(1.3, -20), 16_000, "question.wav")
 SEGMENT = {

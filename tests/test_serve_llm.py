@@ -26,8 +26,8 @@ from emolib.cli import main
 from emolib.emotion_model import find_adapter
 from emolib.errors import ModelError, ServiceError, UsageError
 from emolib.export import open_llm_server
-from emolib.gguf_file import GGUFHeader, check_fits
-from emolib.llama_server import EmotionTask, LlamaServerOptions, start_server
+from emolib.llama.gguf import GGUFHeader, check_fits
+from emolib.llama.server import EmotionTask, LlamaServerOptions, start_server
 from emolib.models import chat_gguf
 
 TEXTS = ["nobody came to the station", "we won the final!", "the cellar door opened by itself"]

@@ -6,9 +6,9 @@ import pytest
 import torch
 from tiny_models import SENTENCES, tiny_model, tiny_tokenizer
 
-from emolib.finetune.batches import PromptEncoder, pad_texts
-from emolib.finetune.shared_prefix import first_label_logits, run_prefix, run_suffixes
-from emolib.prompts import PAPER
+from emolib.prompting.encoding import PromptEncoder, pad_texts
+from emolib.prompting.prefix import first_label_logits, run_prefix, run_suffixes
+from emolib.prompting.templates import PAPER
 
 FAMILIES = ("llama", "qwen2", "gemma")
 

@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from speech_server import ToneEngine, fail_at, speech_server, tone, wait_at
 
+from emolib.audio import AudioClip
 from emolib.errors import InputError, ServiceError, UsageError
-from emolib.speech import AudioClip
 from emolib.tts import SpeechRequest, SpeechSynthesizer
 from emolib.tts.engines.fish import FishEngine
 from emolib.tts.markers import S1, S2

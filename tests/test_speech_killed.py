@@ -15,10 +15,11 @@ import pytest
 from dialogue_stages import Felt, Replies, scores
 from speech_server import ToneEngine, speech_server, until
 
+from emolib.audio import AudioClip
 from emolib.dialogue import AgentSettings, AgentTurn, Stages, VoiceAgent
 from emolib.dialogue.live import write_trace
 from emolib.errors import EmolibError
-from emolib.speech import AudioClip, Heard, OrderedPlayer, SpeechEnd, Transcript, WavSink
+from emolib.speech import Heard, OrderedPlayer, SpeechEnd, Transcript, WavSink
 from emolib.tts import SpeechSynthesizer
 from emolib.tts.process import ServiceProcess
 

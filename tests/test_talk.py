@@ -11,11 +11,11 @@ from dialogue_stages import QUESTION, Felt, Heard, Replies, scores
 from speech_server import ToneEngine, speech_server
 from voices import spoken
 
+from emolib.audio import AudioClip, read_audio, write_wav
 from emolib.cli import main
 from emolib.dialogue import stages as stages_module
 from emolib.dialogue import talk
 from emolib.errors import InputError, ModelError, ServiceError
-from emolib.speech import AudioClip, read_audio, write_wav
 
 SENTENCE = "My sister moved away and the house is very quiet."
 

@@ -19,7 +19,7 @@ from emolib.finetune import loop as loop_module
 from emolib.finetune.loop import DivergedError
 from emolib.finetune.objective import PromptLoss
 from emolib.finetune.training_data import TrainingData
-from emolib.prompts import Prompt
+from emolib.prompting.templates import Prompt
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from speech_server import tone
 
+from emolib.audio import AudioClip, read_audio, write_wav
 from emolib.cli import main
 from emolib.errors import InputError, UsageError
-from emolib.speech import AudioClip, Transcript, read_audio, write_wav
+from emolib.speech import Transcript
 from emolib.tts import SpeechRequest, SpeechSynthesizer, VoiceLibrary, add_voice_clip, audition, running_service
 from emolib.tts.voice_checks import check_transcript, checked_clip
 

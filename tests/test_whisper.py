@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from voices import SENTENCE, silence, spoken, white_noise
 
+from emolib.audio import AudioClip
 from emolib.errors import InputError, ModelError
-from emolib.speech import AudioClip, SpeechRecognizer, Transcript, WhisperRecognizer
+from emolib.speech import SpeechRecognizer, Transcript, WhisperRecognizer
 
 
 @pytest.fixture(scope="module")

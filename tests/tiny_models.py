@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from emolib.emotions import EMOTIONS
-from emolib.prompts import CORRECTED, PAPER
+from emolib.prompting.templates import CORRECTED, PAPER
 
 SENTENCES = [
     "i feel so very alone tonight",

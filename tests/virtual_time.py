@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from emolib.speech import AudioClip, Played
+from emolib.audio import AudioClip
+from emolib.speech import Played
 
 T = TypeVar("T")
 RATE = 1000

@@ -6,8 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from emolib.audio import AudioClip
 from emolib.models import piper_voice
-from emolib.speech import AudioClip
 
 SENTENCE = "The old boat came home before the storm."
 

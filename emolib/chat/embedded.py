@@ -7,7 +7,7 @@ from pathlib import Path
 
 from emolib.errors import EmolibError
 from emolib.files import atomic_path
-from emolib.llama_cpp import quantise
+from emolib.llama.tools import quantise
 from emolib.models import DEFAULT_BASE, cache_folder, chat_gguf, resolve_base
 
 __all__ = ["EMBEDDED_NAME", "embedded_chat_gguf"]

@@ -17,7 +17,7 @@ from emolib.chat.messages import Message
 from emolib.chat.tone import NEUTRAL, short_prompt
 from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.errors import ModelError
-from emolib.llama_server import LlamaServerOptions, start_server, thread_budget
+from emolib.llama.server import LlamaServerOptions, start_server, thread_budget
 
 __all__ = ["LlamaReplyModel", "adapters_off"]
 

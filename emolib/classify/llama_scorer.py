@@ -19,9 +19,9 @@ import numpy as np
 
 from emolib.emotions import EMOTIONS
 from emolib.errors import MissingDependency, ModelError, ServiceError, UsageError
-from emolib.gguf_file import check_fits, read_header
-from emolib.llama_server import EmotionTask, LlamaServerOptions, start_server
-from emolib.prompts import PAPER, Prompt, get_prompt
+from emolib.llama.gguf import check_fits, read_header
+from emolib.llama.server import EmotionTask, LlamaServerOptions, start_server
+from emolib.prompting.templates import PAPER, Prompt, get_prompt
 
 if TYPE_CHECKING:
     import requests

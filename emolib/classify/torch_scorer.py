@@ -13,8 +13,8 @@ from emolib.emotions import EMOTIONS
 
 if TYPE_CHECKING:
     from emolib.emotion_model import EmotionModel
-    from emolib.finetune.batches import PromptEncoder
-    from emolib.finetune.shared_prefix import Prefix
+    from emolib.prompting.encoding import PromptEncoder
+    from emolib.prompting.prefix import Prefix
 
 __all__ = ["TorchScorer", "length_batches"]
 
@@ -38,7 +38,7 @@ class TorchScorer:
         """The scorer of a loaded model, which keeps its adapter apart."""
         import torch
 
-        from emolib.finetune.shared_prefix import run_prefix
+        from emolib.prompting.prefix import run_prefix
 
         with torch.inference_mode():
             prefix = run_prefix(loaded.model, loaded.encoder.prefix_ids)
@@ -48,8 +48,8 @@ class TorchScorer:
         """Scores [N, 6] of `texts` in the order of EMOTIONS, in float32."""
         import torch
 
-        from emolib.finetune.batches import pad_texts
-        from emolib.finetune.shared_prefix import first_label_logits
+        from emolib.prompting.encoding import pad_texts
+        from emolib.prompting.prefix import first_label_logits
 
         suffixes = [self.encoder.suffix_ids(text) for text in texts]
         scores = np.empty((len(texts), len(EMOTIONS)), dtype=np.float32)

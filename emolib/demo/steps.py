@@ -18,7 +18,7 @@ from emolib.errors import UsageError
 from emolib.files import write_json
 
 if TYPE_CHECKING:
-    from emolib.speech import AudioClip
+    from emolib.audio import AudioClip
 
 __all__ = ["QUESTION", "prepare", "record_question", "run_demo"]
 
@@ -150,7 +150,7 @@ def _record_question(folder: DemoFolder) -> None:
 
 def record_question(path: Path | str) -> AudioClip:
     """Have the embedded voice say QUESTION, and write it to `path` (WAV)."""
-    from emolib.speech import write_wav
+    from emolib.audio import write_wav
     from emolib.tts import SpeechRequest, SpeechSynthesizer, running_service
 
     with running_service() as url, SpeechSynthesizer(url) as synthesizer:

@@ -34,7 +34,8 @@ from emolib.dialogue.trace import Trace
 from emolib.emotions import EmotionScores
 
 if TYPE_CHECKING:
-    from emolib.speech import AudioClip, Partial, SpeechEnd, Unheard
+    from emolib.audio import AudioClip
+    from emolib.speech import Partial, SpeechEnd, Unheard
 
 __all__ = ["AgentTurn", "VoiceAgent"]
 

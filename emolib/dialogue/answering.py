@@ -25,7 +25,7 @@ from emolib.dialogue.turn import FALLBACK
 from emolib.errors import EmolibError, ServiceError
 
 if TYPE_CHECKING:
-    from emolib.speech import AudioClip
+    from emolib.audio import AudioClip
     from emolib.tts import SpeechRequest
 
 __all__ = ["Answerer"]

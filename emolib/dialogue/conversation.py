@@ -22,7 +22,7 @@ from emolib.emotions import EmotionScores
 from emolib.errors import EmolibError
 
 if TYPE_CHECKING:
-    from emolib.speech import AudioClip
+    from emolib.audio import AudioClip
 
 __all__ = ["Conversation", "Exchange"]
 
@@ -174,7 +174,7 @@ def _joined(clips: Sequence[AudioClip]) -> AudioClip:
     """The clips in order with a breath after each, and silence at the end where they are very short."""
     import numpy as np
 
-    from emolib.speech import AudioClip
+    from emolib.audio import AudioClip
 
     rate = clips[0].sample_rate
     breath = np.zeros(int(_PAUSE_SECONDS * rate), np.float32)

@@ -56,8 +56,8 @@ class Recordings:
         """The frames of each recording, and silence while it is answered."""
         import numpy as np
 
+        from emolib.audio import SAMPLE_RATE
         from emolib.speech.ambient import FRAME
-        from emolib.speech.audio import SAMPLE_RATE
 
         for source in self._sources:
             self._answered.clear()

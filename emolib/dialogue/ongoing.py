@@ -15,7 +15,8 @@ from emolib.dialogue.trace import Trace
 from emolib.emotions import EMOTIONS, EmotionScores
 
 if TYPE_CHECKING:
-    from emolib.speech import AudioClip, Played
+    from emolib.audio import AudioClip
+    from emolib.speech import Played
 
 __all__ = ["OngoingTurn", "Player"]
 

@@ -16,7 +16,8 @@ from emolib.emotions import DEFAULT_EMOTION_MODEL, EmotionScores
 from emolib.errors import UsageError
 
 if TYPE_CHECKING:
-    from emolib.speech import AudioClip, SpeechRecognizer
+    from emolib.audio import AudioClip
+    from emolib.speech import SpeechRecognizer
     from emolib.tts import SpeechRequest
 
 __all__ = ["Classifier", "Stages", "Synthesizer", "default_reply_model", "open_stages"]

@@ -20,7 +20,7 @@ from emolib.errors import StorageError, UsageError
 from emolib.files import storage_errors
 
 if TYPE_CHECKING:
-    from emolib.speech import AudioClip
+    from emolib.audio import AudioClip
 
 __all__ = ["run_sync", "talk"]
 
@@ -45,7 +45,7 @@ def talk(
     holds no speech, StorageError where `answer` cannot be written; an `answer` that is there already is
     replaced only by a whole new one.
     """
-    from emolib.speech import read_audio, write_wav
+    from emolib.audio import read_audio, write_wav
 
     question, answer = Path(question), Path(answer)
     clip = read_audio(question)

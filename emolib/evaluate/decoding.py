@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import DynamicCache
 
-    from emolib.finetune.batches import PromptEncoder
-    from emolib.finetune.shared_prefix import Prefix
+    from emolib.prompting.encoding import PromptEncoder
+    from emolib.prompting.prefix import Prefix
 
 __all__ = ["Answers", "answer_batch"]
 
@@ -48,8 +48,8 @@ def answer_batch(
     """
     import torch
 
-    from emolib.finetune.batches import pad_texts
-    from emolib.finetune.shared_prefix import head, run_suffixes_cached
+    from emolib.prompting.encoding import pad_texts
+    from emolib.prompting.prefix import head, run_suffixes_cached
 
     input_ids, last = pad_texts(suffixes, pad_id=encoder.end_id)
     hidden, cache = run_suffixes_cached(model, prefix, input_ids)
@@ -72,7 +72,7 @@ def _continue(
     """The new tokens of each row, without the end token, from the `logits` [B, V] after the text."""
     import torch
 
-    from emolib.finetune.shared_prefix import head
+    from emolib.prompting.prefix import head
 
     answers: list[list[int]] = [[] for _ in range(len(last))]
     rows = torch.arange(len(last), device=last.device)

@@ -179,7 +179,7 @@ def _judge(loaded: EmotionModel, texts: Sequence[str], max_new_tokens: int) -> t
 
     from emolib.classify.torch_scorer import length_batches
     from emolib.evaluate.decoding import Answers, answer_batch
-    from emolib.finetune.shared_prefix import run_prefix
+    from emolib.prompting.prefix import run_prefix
 
     encoder = loaded.encoder
     suffixes = [encoder.suffix_ids(text) for text in texts]

@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "Manifest": "emolib.export.manifest",
-        "QUANTISATIONS": "emolib.llama_cpp",
+        "QUANTISATIONS": "emolib.llama.tools",
         "export_gguf": "emolib.export.gguf",
         "export_safetensors": "emolib.export.transformers_folder",
         "open_llm_server": "emolib.export.serving",

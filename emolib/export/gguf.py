@@ -17,8 +17,9 @@ from emolib.emotions import EMOTIONS
 from emolib.errors import StorageError, UsageError
 from emolib.export.manifest import ExportedFile, Manifest
 from emolib.files import sha256, storage_errors, write_json
-from emolib.gguf_file import VOCABULARY, add_metadata, read_header, with_tensors_of
-from emolib.llama_cpp import (
+from emolib.llama.gguf import VOCABULARY, add_metadata, read_header, with_tensors_of
+from emolib.llama.server import TASK_KEY, EmotionTask
+from emolib.llama.tools import (
     QUANTISATIONS,
     convert_adapter,
     convert_model,
@@ -26,7 +27,6 @@ from emolib.llama_cpp import (
     made_with,
     quantise,
 )
-from emolib.llama_server import TASK_KEY, EmotionTask
 from emolib.models import BaseModel, model_folder, resolve_base
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 
 from emolib.errors import InputError
 from emolib.files import sha256, write_json
-from emolib.gguf_file import read_header
+from emolib.llama.gguf import read_header
 from emolib.tables import markdown_table, percent
 
 __all__ = ["ExportedFile", "Manifest"]

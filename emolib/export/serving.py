@@ -11,8 +11,8 @@ from typing import Any
 
 from emolib.errors import UsageError
 from emolib.files import sha256
-from emolib.gguf_file import check_fits, read_header
-from emolib.llama_server import LlamaServerOptions, start_server, thread_budget
+from emolib.llama.gguf import check_fits, read_header
+from emolib.llama.server import LlamaServerOptions, start_server, thread_budget
 
 __all__ = ["open_llm_server", "serve_llm"]
 

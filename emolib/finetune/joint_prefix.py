@@ -24,7 +24,7 @@ from transformers import AttentionInterface
 
 from emolib.errors import ModelError
 from emolib.finetune.lora_linear import fused_lora
-from emolib.finetune.shared_prefix import decoder_of
+from emolib.prompting.prefix import decoder_of
 
 __all__ = ["run_jointly"]
 

@@ -21,7 +21,6 @@ from transformers.trainer_callback import PrinterCallback
 
 from emolib.errors import EmolibError, ModelError
 from emolib.files import write_json
-from emolib.finetune.batches import PromptEncoder, collate, end_token_id
 from emolib.finetune.checkpoints import load_adapter_weights, save_adapter, write_adapter
 from emolib.finetune.objective import PromptLoss, evaluate_held_out, verify
 from emolib.finetune.precision import Precision, choose_precision
@@ -29,7 +28,8 @@ from emolib.finetune.recorder import Recorder
 from emolib.finetune.run_folder import RunFolder
 from emolib.finetune.sampling import Examples, LengthBuckets
 from emolib.finetune.settings import TrainSettings
-from emolib.prompts import get_prompt
+from emolib.prompting.encoding import PromptEncoder, collate, end_token_id
+from emolib.prompting.templates import get_prompt
 
 if TYPE_CHECKING:
     from emolib.finetune.training_data import TrainingData

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from emolib.finetune.batches import Example, PromptEncoder, collate
 from emolib.finetune.joint_prefix import run_jointly
-from emolib.finetune.shared_prefix import head, run_prefix, run_suffixes
+from emolib.prompting.encoding import Example, PromptEncoder, collate
+from emolib.prompting.prefix import head, run_prefix, run_suffixes
 
 if TYPE_CHECKING:
     from torch import Tensor

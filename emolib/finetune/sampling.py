@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from torch.utils.data import Dataset, Sampler
 
-from emolib.finetune.batches import Example, PromptEncoder
+from emolib.prompting.encoding import Example, PromptEncoder
 
 __all__ = ["Examples", "LengthBuckets"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emolib.errors import UsageError
-from emolib.prompts import get_prompt
+from emolib.prompting.templates import get_prompt
 
 __all__ = ["TrainSettings", "parse_settings"]
 

@@ -76,7 +76,7 @@ def conversations(data: TrainingData, settings: TrainSettings, end: str) -> list
 
     A soft label, which TRL cannot take, becomes its most probable label.
     """
-    from emolib.prompts import get_prompt
+    from emolib.prompting.templates import get_prompt
 
     prompt = get_prompt(settings.prompt)
     labels = data.labels if data.soft is None else [max(row, key=lambda label: row[label]) for row in data.soft]

@@ -1,7 +1,7 @@
-"""Hearing: audio clips, sources, voice activity and ambient noise, recognisers, playback.
+"""Hearing: sources, voice activity and ambient noise, recognisers, playback.
 
-Inside the library sound is float32 mono in [-1, 1] with its sample rate (`AudioClip`); other forms
-exist at the edges only. The names below are loaded when they are first used.
+Inside the library sound is float32 mono in [-1, 1] with its sample rate (`emolib.audio.AudioClip`);
+other forms exist at the edges only. The names below are loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "Ambience": "emolib.speech.ambient",
-        "AudioClip": "emolib.speech.audio",
         "AudioSink": "emolib.speech.sinks",
         "AudioSource": "emolib.speech.sources",
         "Emotion2Vec": "emolib.speech.funasr",
@@ -61,8 +60,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "fit_fusion": "emolib.speech.voice_emotion",
         "fuse": "emolib.speech.voice_emotion",
         "listen": "emolib.speech.listening",
-        "read_audio": "emolib.speech.audio",
         "utterances": "emolib.speech.listening",
-        "write_wav": "emolib.speech.audio",
     },
 )

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from emolib.speech.audio import SAMPLE_RATE
+from emolib.audio import SAMPLE_RATE
 
 __all__ = ["FRAME", "QUIET_ROOM", "Ambience", "NoiseFloor", "band_powers", "frames", "level_dbfs"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from emolib.audio import SAMPLE_RATE, AudioClip
 from emolib.errors import InputError
 from emolib.speech.ambient import Ambience, band_powers, frames, level_dbfs
-from emolib.speech.audio import SAMPLE_RATE, AudioClip
 from emolib.speech.vad import WebRtcDetector
 
 __all__ = ["calibrate"]

@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from emolib.audio import SAMPLE_RATE, AudioClip
 from emolib.errors import UsageError
 from emolib.speech.ambient import FRAME
-from emolib.speech.audio import SAMPLE_RATE, AudioClip
 from emolib.speech.turn import TurnDetector, TurnWatch
 from emolib.speech.vad import VoiceDetector
 

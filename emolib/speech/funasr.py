@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from emolib.audio import SAMPLE_RATE, AudioClip
 from emolib.errors import MissingDependency, ModelError
-from emolib.speech.audio import SAMPLE_RATE, AudioClip
 from emolib.speech.partials import PartialTranscripts
 from emolib.speech.transcript import NoSpeech, Transcript, Word
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from emolib.addresses import is_loopback_url
+from emolib.audio import SAMPLE_RATE, AudioClip, to_pcm16
 from emolib.errors import MissingDependency, ServiceError, UsageError
-from emolib.speech.audio import SAMPLE_RATE, AudioClip
 from emolib.speech.funasr import parse_sensevoice
 from emolib.speech.transcript import NoSpeech, Transcript, Word
 
@@ -136,7 +136,7 @@ class FunASRServerStream:
         whole = len(samples) // _MESSAGE_SAMPLES * _MESSAGE_SAMPLES
         self._rest = samples[whole:]
         for start in range(0, whole, _MESSAGE_SAMPLES):
-            self._outbox.put(_pcm(samples[start : start + _MESSAGE_SAMPLES]))
+            self._outbox.put(to_pcm16(samples[start : start + _MESSAGE_SAMPLES]))
 
     def hurry(self) -> None:
         """Nothing waits for more than 600 ms anyway."""
@@ -152,7 +152,7 @@ class FunASRServerStream:
     def finish(self, spoken: int) -> Transcript:
         """The transcript. NoSpeech where nothing was understood, ServiceError where the server failed."""
         if len(self._rest):
-            self._outbox.put(_pcm(self._rest))
+            self._outbox.put(to_pcm16(self._rest))
             self._rest = self._rest[:0]
         self._outbox.put(json.dumps({"is_speaking": False, "is_end": True}))
         deadline = time.monotonic() + self._timeout_s
@@ -300,10 +300,6 @@ def _words(answer: dict[str, Any]) -> list[Word]:
         Word(sentence["text_seg"].strip(), sentence["start"] / 1000, sentence["end"] / 1000)
         for sentence in answer.get("stamp_sents") or []
     ]
-
-
-def _pcm(samples: np.ndarray) -> bytes:
-    return (np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()
 
 
 def _closed_error() -> type[Exception]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from emolib.audio import SAMPLE_RATE, AudioClip, write_wav
 from emolib.errors import EmolibError
 from emolib.speech.ambient import FRAME
-from emolib.speech.audio import SAMPLE_RATE, AudioClip, write_wav
 from emolib.speech.endpointing import Endpointer, SpeechEnd, SpeechStart
 from emolib.speech.sources import AudioSource
 from emolib.speech.transcript import NoSpeech, RecognitionStream, StreamingRecognizer, Transcript

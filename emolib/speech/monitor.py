@@ -9,9 +9,9 @@ from typing import Literal, TextIO
 
 import numpy as np
 
+from emolib.audio import SAMPLE_RATE, AudioClip, write_wav
 from emolib.errors import InputError, UsageError
 from emolib.speech.ambient import FRAME, Ambience, level_dbfs
-from emolib.speech.audio import SAMPLE_RATE, AudioClip, write_wav
 from emolib.speech.calibration import calibrate
 from emolib.speech.endpointing import Endpointer, SpeechEnd, SpeechStart
 from emolib.speech.sources import AudioSource, FileSource, PyAudioSource, SoundDeviceSource

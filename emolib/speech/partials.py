@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from emolib.audio import SAMPLE_RATE, AudioClip
 from emolib.errors import EmolibError, ServiceError
-from emolib.speech.audio import SAMPLE_RATE, AudioClip
 from emolib.speech.transcript import NoSpeech, SpeechRecognizer, Transcript
 
 __all__ = ["FinalTranscript", "PartialTranscripts"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from emolib.speech.audio import AudioClip
+from emolib.audio import AudioClip
 from emolib.speech.sinks import AudioSink
 
 __all__ = ["OrderedPlayer", "Played"]

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from emolib.audio import AudioClip, write_wav
 from emolib.errors import DeviceError
-from emolib.speech.audio import AudioClip, write_wav
 from emolib.speech.sources import import_pyaudio, import_sounddevice
 
 __all__ = ["AudioSink", "NullSink", "Pull", "PyAudioSink", "SoundDeviceSink", "WavSink"]

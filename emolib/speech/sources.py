@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from emolib.audio import SAMPLE_RATE, from_pcm16, mix_down, read_audio
 from emolib.errors import DeviceError, InputError, MissingDependency
 from emolib.speech.ambient import FRAME
-from emolib.speech.audio import SAMPLE_RATE, mix_down, read_audio
 
 __all__ = ["AudioSource", "FileSource", "PyAudioSource", "QueueSource", "SoundDeviceSource"]
 
@@ -176,7 +176,7 @@ class QueueSource(_QueuedSource):
         whole = len(data) // (2 * self._channels) * 2 * self._channels
         self._odd = data[whole:]
         if whole:
-            self._put((np.frombuffer(data[:whole], "<i2") / np.float32(32768)).reshape(-1, self._channels))
+            self._put(from_pcm16(data[:whole]).reshape(-1, self._channels))
         return None
 
     def close(self) -> None:
@@ -281,7 +281,7 @@ class PyAudioSource(_DeviceSource):
 
     def _callback(self, block: bytes, _count: int, _times: Any, status: int) -> tuple[None, int]:
         self.overruns += bool(status & self._pyaudio.paInputOverflow)
-        self._put(np.frombuffer(block, "<i2") / np.float32(32768))
+        self._put(from_pcm16(block))
         return None, self._pyaudio.paContinue
 
 

@@ -8,8 +8,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from emolib.audio import AudioClip
 from emolib.errors import InputError
-from emolib.speech.audio import AudioClip
 
 __all__ = ["NoSpeech", "RecognitionStream", "SpeechRecognizer", "StreamingRecognizer", "Transcript", "Word"]
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from emolib.addresses import is_loopback_url
+from emolib.audio import AudioClip, wav_bytes
 from emolib.errors import MissingDependency, ServiceError, UsageError
-from emolib.speech.audio import AudioClip, wav_bytes
 from emolib.speech.partials import FinalTranscript
 from emolib.speech.transcript import NoSpeech, Transcript, Word
 

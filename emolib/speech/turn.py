@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from emolib.audio import SAMPLE_RATE
 from emolib.errors import EmolibError, MissingDependency
 from emolib.models import smart_turn_model
-from emolib.speech.audio import SAMPLE_RATE
 
 __all__ = ["SmartTurn", "TurnDetector", "TurnWatch", "best_turn_detector"]
 

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from emolib.audio import SAMPLE_RATE, to_pcm16
 from emolib.errors import MissingDependency
 from emolib.speech.ambient import QUIET_ROOM, Ambience, NoiseFloor, band_powers, level_dbfs
-from emolib.speech.audio import SAMPLE_RATE
 
 __all__ = [
     "FusedDetector",
@@ -58,7 +58,7 @@ class WebRtcDetector:
 
     def push(self, frame: np.ndarray) -> float:
         # It takes bytes: an array would be read at half its length without a word.
-        pcm = (np.clip(frame, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()
+        pcm = to_pcm16(frame)
         return float(self._vad.is_speech(pcm, SAMPLE_RATE))
 
     def reset(self) -> None:

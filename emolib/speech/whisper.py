@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from emolib.audio import SAMPLE_RATE, AudioClip
 from emolib.errors import MissingDependency, ModelError
 from emolib.models import whisper_dir
-from emolib.speech.audio import SAMPLE_RATE, AudioClip
 from emolib.speech.partials import PartialTranscripts
 from emolib.speech.transcript import NoSpeech, Transcript, Word
 

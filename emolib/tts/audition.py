@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from emolib.audio import AudioClip
 from emolib.errors import DeviceError, UsageError
-from emolib.speech import AudioClip
 from emolib.speech.sources import import_sounddevice
 
 __all__ = ["play", "record"]

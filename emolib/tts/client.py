@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from emolib.audio import AudioClip
 from emolib.errors import EmolibError, ServiceError, UsageError
-from emolib.speech import AudioClip
 from emolib.tts.markers import S1, TagSet
 from emolib.tts.remote_voices import RemoteVoices
 from emolib.tts.request import SpeechRequest

@@ -7,9 +7,10 @@ import struct
 
 import numpy as np
 
+from emolib.audio import to_pcm16
 from emolib.errors import ServiceError
 
-__all__ = ["CONTENT_TYPES", "STREAM_RATE", "PcmStream", "encode", "to_pcm16", "wav_header"]
+__all__ = ["CONTENT_TYPES", "STREAM_RATE", "PcmStream", "encode", "wav_header"]
 
 CONTENT_TYPES = {"wav": "audio/wav", "pcm": "audio/pcm", "mp3": "audio/mpeg", "opus": "audio/ogg"}
 
@@ -18,11 +19,6 @@ STREAM_RATE = 44_100
 
 _UNKNOWN_LENGTHS = (0, 0xFFFFFFFF)
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-
-
-def to_pcm16(samples: np.ndarray) -> bytes:
-    """Float samples in [-1, 1] as little-endian 16-bit PCM; what lies outside is clipped."""
-    return np.clip(np.round(samples * 32768.0), -32768, 32767).astype("<i2").tobytes()
 
 
 def wav_header(sample_rate: int, data_bytes: int = 0) -> bytes:

@@ -6,8 +6,9 @@ import re
 
 import numpy as np
 
+from emolib.audio import AudioClip
 from emolib.errors import InputError, MissingDependency
-from emolib.speech import AudioClip, SpeechRecognizer
+from emolib.speech import SpeechRecognizer
 from emolib.tts.voiceprints import VoiceClip, VoiceLibrary
 
 __all__ = ["LONGEST", "SHORTEST", "add_voice_clip", "check_transcript", "checked_clip"]

@@ -20,7 +20,7 @@ from emolib.files import storage_errors, write_json
 from emolib.tts.engines.base import Reference
 
 if TYPE_CHECKING:
-    from emolib.speech import AudioClip
+    from emolib.audio import AudioClip
 
 __all__ = ["VoiceClip", "VoiceLibrary", "Voiceprint", "voices_folder"]
 
@@ -70,7 +70,7 @@ class Voiceprint:
         return [self._read(clip) for clip in self.clips_for(emotion)]
 
     def _read(self, clip: VoiceClip) -> AudioClip:
-        from emolib.speech import read_audio
+        from emolib.audio import read_audio
 
         return read_audio(self.folder / clip.file)
 
@@ -103,7 +103,7 @@ class VoiceLibrary:
 
     def add(self, name: str, clip: AudioClip, text: str, emotion: str | None = None) -> VoiceClip:
         """Keep a checked clip (see `emolib.tts.voice_checks`) in a voice, which is made where it is new."""
-        from emolib.speech import write_wav
+        from emolib.audio import write_wav
 
         folder = self._path(name)
         if emotion is not None and emotion not in EMOTIONS:

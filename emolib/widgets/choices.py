@@ -13,7 +13,7 @@ from emolib.dialogue import default_reply_model
 from emolib.emotion_model import find_adapter, ready_made
 from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import EmolibError, UsageError
-from emolib.gguf_file import read_header
+from emolib.llama.gguf import read_header
 
 __all__ = ["COMPUTER", "OWN_VOICE", "PAGE", "Choice", "emotion_models", "open_reply_model", "reply_models"]
 

@@ -15,12 +15,12 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
+from emolib.audio import SAMPLE_RATE, AudioClip, from_pcm16
 from emolib.dialogue import AgentTurn, History, Stages, open_stages
 from emolib.dialogue.live import Recordings, write_trace
 from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import EmolibError
 from emolib.speech.ambient import QUIET_ROOM, Ambience, level_dbfs
-from emolib.speech.audio import SAMPLE_RATE, AudioClip
 from emolib.speech.calibration import calibrate
 from emolib.tts import VoiceLibrary
 from emolib.widgets.choices import COMPUTER, OWN_VOICE, PAGE, Choice, emotion_models, open_reply_model, reply_models
@@ -171,7 +171,7 @@ class LivePanel:
         from emolib.speech import QueueSource
 
         if self._calibrating is not None:
-            self._collect(np.frombuffer(pcm, "<i2") / np.float32(32768), self._rate)
+            self._collect(from_pcm16(pcm), self._rate)
         elif self._session and isinstance(self._session.source, QueueSource):
             self._session.source.feed(pcm)
 

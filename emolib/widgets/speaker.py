@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from emolib.audio import to_pcm16
 from emolib.speech.sinks import Pull
 
 __all__ = ["BrowserSink"]
@@ -69,7 +70,7 @@ class BrowserSink:
         with self._sending:
             samples = self._pull(count)
             if len(samples):
-                self._send((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+                self._send(to_pcm16(samples))
         return len(samples)
 
 

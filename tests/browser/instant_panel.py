@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 from dialogue_stages import Felt, Heard, Replies, scores
 
+from emolib.audio import AudioClip
 from emolib.dialogue import Stages
-from emolib.speech import AudioClip
 from emolib.tts import SpeechRequest
 from emolib.widgets import LivePanel
 from emolib.widgets.choices import Choice

@@ -32,7 +32,7 @@ from panel_page import (
 from playwright.sync_api import expect, sync_playwright
 from voices import spoken
 
-from emolib.speech import AudioClip, write_wav
+from emolib.audio import AudioClip, write_wav
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt-get install chromium)"),

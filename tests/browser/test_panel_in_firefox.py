@@ -18,7 +18,7 @@ from playwright.sync_api import expect, sync_playwright
 from sound_card import SoundCard, missing, sound_card
 from voices import spoken
 
-from emolib.speech import read_audio, write_wav
+from emolib.audio import read_audio, write_wav
 
 pytestmark = [
     pytest.mark.brief,

@@ -26,8 +26,8 @@ import soundfile
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from speech_server import ToneEngine, fail_at, speech_server, tone
 
+from emolib.audio import AudioClip
 from emolib.errors import ServiceError
-from emolib.speech import AudioClip
 from emolib.tts import SpeechRequest, SpeechSynthesizer, VoiceLibrary
 
 KEY = "right"

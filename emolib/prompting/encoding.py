@@ -1,7 +1,7 @@
 """Turning texts and labels into tokens: a constant prefix, and a suffix for each text.
 
 The prompt is `prefix + text + bridge + label`. The prefix is the same for every text, so it is tokenised
-once and run once (`emolib.finetune.shared_prefix`); each text becomes a *suffix*: its own tokens, those of
+once and run once (`emolib.prompting.prefix`); each text becomes a *suffix*: its own tokens, those of
 the bridge, and those of its label with the end token.
 
     prefix_ids   [P]            shared by all
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from emolib.emotions import EMOTIONS
 from emolib.errors import InputError, ModelError, UsageError
-from emolib.prompts import Prompt
+from emolib.prompting.templates import Prompt
 
 if TYPE_CHECKING:
     from torch import Tensor

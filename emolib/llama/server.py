@@ -19,7 +19,7 @@ from typing import Any
 from emolib.addresses import refuse_open_address
 from emolib.emotions import ABSTAIN_BELOW
 from emolib.errors import MissingDependency, ModelError, ServiceError, UsageError
-from emolib.prompts import PAPER
+from emolib.prompting.templates import PAPER
 
 __all__ = ["TASK_KEY", "EmotionTask", "LlamaServerOptions", "start_server", "thread_budget"]
 

@@ -12,7 +12,17 @@ import numpy as np
 from emolib.errors import InputError, MissingDependency
 from emolib.files import atomic_path
 
-__all__ = ["SAMPLE_RATE", "AudioClip", "mix_down", "read_audio", "resample", "wav_bytes", "write_wav"]
+__all__ = [
+    "SAMPLE_RATE",
+    "AudioClip",
+    "from_pcm16",
+    "mix_down",
+    "read_audio",
+    "resample",
+    "to_pcm16",
+    "wav_bytes",
+    "write_wav",
+]
 
 #: The rate of everything that listens: detectors, endpointing, recognisers. In Hz.
 SAMPLE_RATE = 16_000
@@ -81,10 +91,20 @@ def read_audio(path: str | Path) -> AudioClip:
 def wav_bytes(clip: AudioClip) -> bytes:
     """`clip` as a 16-bit PCM WAV file."""
     buffer = io.BytesIO()
-    # Scaled here by what reading divides by; libsndfile scales by 32767 and would change a copied file.
-    pcm = np.clip(np.round(clip.samples * 32768.0), -32768, 32767).astype(np.int16)
+    # Written as integers: libsndfile scales floats by 32767 and would change a copied file.
+    pcm = np.frombuffer(to_pcm16(clip.samples), "<i2")
     _soundfile().write(buffer, pcm, clip.sample_rate, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
+
+
+def to_pcm16(samples: np.ndarray) -> bytes:
+    """Return float samples in [-1, 1] as little-endian 16-bit PCM; values outside are clipped."""
+    return np.clip(np.round(samples * 32768.0), -32768, 32767).astype("<i2").tobytes()
+
+
+def from_pcm16(data: bytes | memoryview) -> np.ndarray:
+    """Return little-endian 16-bit PCM as float32 samples in [-1, 1); the inverse of `to_pcm16`."""
+    return np.frombuffer(data, "<i2") / np.float32(32768)
 
 
 def write_wav(path: str | Path, clip: AudioClip) -> None:

@@ -1,7 +1,7 @@
 """The instruction that the model is given around each text, in its parts.
 
 A template has a constant part before the text, the text, a constant part after it, and the label.
-Training and inference run the constant part once and share it (`emolib.finetune.shared_prefix`).
+Training and inference run the constant part once and share it (`emolib.prompting.prefix`).
 """
 
 from __future__ import annotations
