@@ -14,7 +14,7 @@ from benchmarks._noisy_speech import CALIBRATION, Stream, streams
 from emolib.audio import resample
 from emolib.models import piper_voice
 from emolib.speech import SileroDetector, VoiceDetector, WebRtcDetector, calibrate
-from emolib.speech.ambient import NoiseFloor, band_powers, frames
+from emolib.speech.noise import NoiseFloor, band_powers, frames
 from emolib.speech.vad import logit
 
 SENTENCES = (

@@ -12,7 +12,7 @@ import numpy as np
 
 from emolib.audio import AudioClip, read_audio
 from emolib.errors import InputError
-from emolib.speech.ambient import FRAME, frames
+from emolib.speech.noise import FRAME, frames
 
 __all__ = [
     "CALIBRATION",

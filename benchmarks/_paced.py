@@ -11,7 +11,7 @@ from benchmarks._noisy_speech import speech_frames
 from emolib.audio import SAMPLE_RATE as RATE
 from emolib.audio import AudioClip
 from emolib.speech import NullSink
-from emolib.speech.ambient import FRAME
+from emolib.speech.noise import FRAME
 from emolib.speech.sinks import Pull
 
 __all__ = ["Ear", "PacedClip", "first_audible"]

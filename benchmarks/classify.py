@@ -2,7 +2,7 @@
 
     python -m benchmarks.classify [--quick] [--json FILE]
 
-The ready-made adapter `carer`, merged into SmolLM2-135M in float32, on texts of CARER's validation split. The paper
+The bundled adapter `carer`, merged into SmolLM2-135M in float32, on texts of CARER's validation split. The paper
 classifies as the first peer does: the whole prompt, one text at a time, an answer generated freely. The second peer
 generates for 32 texts at once, padded on the left. llama.cpp runs the same weights in q8_0, through the package's own
 classifier. The sides take turns, on a part of the texts each, and the medians are compared.

@@ -6,7 +6,7 @@ torch + adapter     one model in torch; the adapter is on for emotion and off fo
 merged GGUF         the adapter added to the weights, in q8_0 and q4_k_m on llama.cpp; chat is what that left of it
 base GGUF + LoRA    the base in q8_0 and the adapter beside it on one llama.cpp server, switched by each request
 
-The adapter is the ready-made `carer` on SmolLM2-135M, the texts are of CARER's validation split (in
+The adapter is the bundled `carer` on SmolLM2-135M, the texts are of CARER's validation split (in
 $EMOLIB_DATA/carer, default ../shared/data). Each way is a process of its own, so that its peak memory (resident, with
 the pages of mapped files; Linux only) and its load time are its own. Load time is from the start of the way's own
 imports until the first text is classified. Chat is one streamed greedy reply of at most 64 tokens; the second of two

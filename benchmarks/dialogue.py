@@ -42,15 +42,15 @@ from benchmarks._report import Report, run
 from emolib.audio import SAMPLE_RATE as RATE
 from emolib.audio import AudioClip, read_audio
 from emolib.chat import Message
-from emolib.dialogue import AgentTurn, Stages, VoiceAgent, choose_manner, events_of, open_stages
+from emolib.dialogue import AgentTurn, Stages, VoiceAgent, choose_style, events_of, open_stages
 from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.plots import latency_waterfall
 from emolib.speech import (
     Endpointer,
-    Heard,
     OrderedPlayer,
     Played,
     SpeechEnd,
+    Transcribed,
     Transcript,
     best_detector,
     best_turn_detector,
@@ -271,7 +271,7 @@ async def _sequential(stages: Stages, clip: AudioClip) -> tuple[float, int]:
     text = stages.recognizer.transcribe(clip).text
     emotion = stages.classifier.classify([text])[0]
     reply = "".join([piece async for piece in stages.reply_model.stream([Message("user", text)], emotion)])
-    voice = choose_manner([emotion]).voice
+    voice = choose_style([emotion]).voice
     stages.synthesizer.synthesize(SpeechRequest(reply, voice.emotion, intensity=voice.intensity))
     return time.monotonic() - started, len(reply)
 
@@ -288,7 +288,7 @@ async def _overheads() -> dict[str, float]:
         for _ in range(_OVERHEAD_TURNS):
             ended.clear()
             started, player.first = time.monotonic(), 0.0
-            yield Heard(end, Transcript("Hello there."))
+            yield Transcribed(end, Transcript("Hello there."))
             await ended.wait()
             times.append((player.first - started) * 1000)
             memory.append(psutil.Process().memory_info().rss)
@@ -317,7 +317,7 @@ async def _barge_in(clip: AudioClip) -> float:
 
         async def events() -> AsyncIterator[Any]:
             end = SpeechEnd(0, RATE, RATE, AudioClip(np.zeros(RATE, np.float32), RATE), "silence")
-            yield Heard(end, Transcript("Hello there."))
+            yield Transcribed(end, Transcript("Hello there."))
             async for event in events_of(source, Endpointer(best_detector()), _AtTheEnd()):
                 if isinstance(event, SpeechEnd):
                     return

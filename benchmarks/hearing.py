@@ -52,7 +52,7 @@ from emolib.speech import (
     listen,
     utterances,
 )
-from emolib.speech.ambient import FRAME, Ambience, frames, level_dbfs
+from emolib.speech.noise import FRAME, NoiseProfile, frames, level_dbfs
 from emolib.speech.vad import GateDetector, Hysteresis
 
 PACKAGES = ("emolib", "faster-whisper", "webrtcvad-wheels", "silero-vad", "onnxruntime", "numpy")
@@ -76,7 +76,7 @@ def measure(report: Report, quick: bool) -> None:
 class WebRtcWithGate:
     """What is usually built: WebRTC's detector, and an energy gate some dB above the measured floor."""
 
-    def __init__(self, ambience: Ambience, margin_db: float) -> None:
+    def __init__(self, ambience: NoiseProfile, margin_db: float) -> None:
         self._vad = WebRtcDetector(ambience.webrtc_mode)
         self._gate = ambience.floor_dbfs + margin_db
 
@@ -87,7 +87,7 @@ class WebRtcWithGate:
         self._vad.reset()
 
 
-def _contestants() -> dict[str, Callable[[Ambience], VoiceDetector]]:
+def _contestants() -> dict[str, Callable[[NoiseProfile], VoiceDetector]]:
     return {
         **{f"webrtc {mode}": lambda _, mode=mode: WebRtcDetector(mode) for mode in range(4)},
         "gate": GateDetector,

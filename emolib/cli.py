@@ -240,7 +240,7 @@ def _add_evaluate(commands: Any) -> None:
         "--dialogue", action="store_true", help="how well it still holds a conversation, merged and switched off"
     )
     parser.add_argument("--calibrate-on", help="corpus to fit the temperature on (default: the folder's validation)")
-    parser.add_argument("--floor-on", help="corpus to train a linear model on, to stand beside the others")
+    parser.add_argument("--baseline-on", help="corpus to train a linear model on, to stand beside the others")
     parser.add_argument("--against", type=Path, help="another run, judged on the same data, to compare with")
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
@@ -253,7 +253,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     found: dict[str, Any] = {}
     if options.data:
         found["metrics"] = evaluate_run(
-            options.run, options.data, calibrate_on=options.calibrate_on, floor_on=options.floor_on
+            options.run, options.data, calibrate_on=options.calibrate_on, baseline_on=options.baseline_on
         )
     if options.against:
         found["against"] = compare_runs(options.run, options.against)
@@ -284,7 +284,7 @@ def _add_classify(commands: Any) -> None:
 
 
 def _classify(options: argparse.Namespace) -> int:
-    from emolib.classify import EmotionClassifier, judgement
+    from emolib.classify import EmotionClassifier, prediction
 
     if (options.source is None) != (options.out is None):
         raise UsageError("--in FILE and --out FOLDER go together; without them standard input is classified")
@@ -292,7 +292,7 @@ def _classify(options: argparse.Namespace) -> int:
     if options.source:
         return _classify_file(options, classifier)
     for text, scores in classifier.classify_lines(sys.stdin):
-        print(json.dumps({"text": text, **judgement(text, scores)}, ensure_ascii=False))
+        print(json.dumps({"text": text, **prediction(text, scores)}, ensure_ascii=False))
     return 0
 
 
@@ -318,7 +318,7 @@ def _classify_file(options: argparse.Namespace, classifier: Any) -> int:
 
 def _add_export(commands: Any) -> None:
     parser = _command(commands, "export", _export, "Write a run as GGUF files for llama.cpp, or as safetensors.")
-    parser.add_argument("run", type=Path, help="a run folder, or a ready-made adapter")
+    parser.add_argument("run", type=Path, help="a run folder, or a bundled adapter")
     parser.add_argument("--quant", nargs="+", help="f16, q8_0, q4_k_m … (default q8_0)")
     parser.add_argument("--out", type=Path, required=True, help="folder for what is made")
     form = parser.add_mutually_exclusive_group()

@@ -155,7 +155,7 @@ def _weights(finder: str, name: str, because: str) -> tuple[str, str]:
 
 
 def _classifier() -> Stage:
-    return Stage("emotion", DEFAULT_EMOTION_MODEL, "the ready-made adapter; --model takes another")
+    return Stage("emotion", DEFAULT_EMOTION_MODEL, "the bundled adapter; --model takes another")
 
 
 def _replies(environ: Mapping[str, str]) -> Stage:

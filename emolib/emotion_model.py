@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 __all__ = [
     "AdapterSource",
     "EmotionModel",
+    "bundled",
     "find_adapter",
     "load_emotion_model",
     "read_adapter_notes",
-    "ready_made",
     "write_notes",
 ]
 
 #: What an adapter folder says about itself beyond PEFT's own files.
 NOTES = "emolib.json"
 
-_READY_MADE = Path(__file__).parent / "adapters"
+_BUNDLED = Path(__file__).parent / "adapters"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class EmotionModel:
 
 
 def find_adapter(name: str | Path) -> AdapterSource:
-    """What `name` means: a run folder, an adapter folder, a ready-made adapter, or else a base model.
+    """What `name` means: a run folder, an adapter folder, a bundled adapter, or else a base model.
 
     InputError or ModelError where a folder is none of these; UsageError where the name is not known.
     """
@@ -111,7 +111,7 @@ def find_adapter(name: str | Path) -> AdapterSource:
         return _adapter_source(path)
     if _is_run_folder(path):
         return _adapter_source(RunFolder.open(path).adapter)
-    ready = _READY_MADE / str(name)
+    ready = _BUNDLED / str(name)
     if str(name).isidentifier() and (ready / "adapter_config.json").is_file():
         return _adapter_source(ready)
     if not (path / "config.json").is_file() and (isinstance(name, Path) or _looks_like_a_path(path)):
@@ -120,16 +120,16 @@ def find_adapter(name: str | Path) -> AdapterSource:
         # A merged model (`emolib export --safetensors`) carries the notes of the adapter that is in it.
         return _source(resolve_base(name).name, None, read_adapter_notes(path))
     except UsageError as error:
-        known = ", ".join(ready_made())
+        known = ", ".join(bundled())
         raise UsageError(
             f"no emotion model {str(name)!r}: it is no run folder or adapter folder"
-            f"{f', none of the ready-made {known}' if known else ''}, and {error}"
+            f"{f', none of the bundled {known}' if known else ''}, and {error}"
         ) from error
 
 
-def ready_made() -> list[str]:
+def bundled() -> list[str]:
     """The names of the adapters that ship with the package."""
-    return sorted(path.parent.name for path in _READY_MADE.glob("*/adapter_config.json"))
+    return sorted(path.parent.name for path in _BUNDLED.glob("*/adapter_config.json"))
 
 
 def load_emotion_model(

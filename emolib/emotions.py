@@ -53,7 +53,7 @@ GOEMOTIONS: dict[str, str] = {
 #: Below this probability of the best label, a dialogue treats the text as neutral.
 ABSTAIN_BELOW = 0.5
 
-#: The ready-made adapter that judges where no other model is named.
+#: The bundled adapter that judges where no other model is named.
 DEFAULT_EMOTION_MODEL = "everyday"
 
 

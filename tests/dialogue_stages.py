@@ -25,7 +25,7 @@ def scores(label: str, confidence: float = 0.9) -> EmotionScores:
     return EmotionScores({each: confidence if each == label else rest for each in EMOTIONS})
 
 
-class Heard:
+class ScriptedRecognizer:
     def __init__(self, text: str = "My train left without me.") -> None:
         self.text = text
 
@@ -36,7 +36,7 @@ class Heard:
         return FinalTranscript(self)
 
 
-class Felt:
+class ScriptedClassifier:
     def __init__(self, emotion: EmotionScores) -> None:
         self.emotion = emotion
 
@@ -92,7 +92,9 @@ class Spoken:
 
 
 def stages(reply: Replies, emotion: EmotionScores | None = None, spoken: Spoken | None = None) -> Stages:
-    return Stages(Heard(), Felt(emotion or scores("sadness")), reply, spoken or Spoken(), "a test")
+    return Stages(
+        ScriptedRecognizer(), ScriptedClassifier(emotion or scores("sadness")), reply, spoken or Spoken(), "a test"
+    )
 
 
 def only_whole(engine: Any) -> SimpleNamespace:

@@ -23,7 +23,7 @@ from emolib.dialogue import (
     AgentSettings,
     AgentTurn,
     Distress,
-    Manner,
+    ResponseStyle,
     Stages,
     Voice,
     VoiceAgent,
@@ -31,7 +31,16 @@ from emolib.dialogue import (
 from emolib.dialogue.interruption import heard_words, is_backchannel, is_echo
 from emolib.emotions import EmotionScores
 from emolib.errors import ServiceError
-from emolib.speech import FalseAlarm, Heard, Partial, SpeechEnd, SpeechLikely, SpeechStart, Transcript, Unheard
+from emolib.speech import (
+    FalseAlarm,
+    NoTranscript,
+    Partial,
+    SpeechEnd,
+    SpeechLikely,
+    SpeechStart,
+    Transcribed,
+    Transcript,
+)
 
 REPLY = "That is good news, I am glad. Tell me more about it. Was it hard?"
 
@@ -142,13 +151,13 @@ def end(seconds: float = 1.0, reason: Any = "silence") -> SpeechEnd:
     return SpeechEnd(0, len(clip.samples), len(clip.samples), clip, reason)
 
 
-def said(text: str, seconds: float = 1.0) -> Heard:
-    return Heard(end(seconds), Transcript(text))
+def said(text: str, seconds: float = 1.0) -> Transcribed:
+    return Transcribed(end(seconds), Transcript(text))
 
 
-def cut(text: str) -> Heard:
+def cut(text: str) -> Transcribed:
     """The first half a minute of somebody who speaks on."""
-    return Heard(end(30.0, "limit"), Transcript(text))
+    return Transcribed(end(30.0, "limit"), Transcript(text))
 
 
 def test_a_turn_is_felt_answered_and_heard_in_order():
@@ -275,7 +284,7 @@ def test_what_was_felt_in_half_of_what_was_said_stands_in_for_a_late_classifier(
 
 def test_what_was_felt_in_sounds_without_words_is_forgotten():
     world = World(feel_s=0.3)
-    world.converse(START, Partial("I pass", 1), 1.0, Unheard(end()), 5.0, said("I passed"))
+    world.converse(START, Partial("I pass", 1), 1.0, NoTranscript(end()), 5.0, said("I passed"))
     assert {request.emotion for request in world.requests} == {None}
 
 
@@ -301,7 +310,9 @@ def test_only_the_answer_to_the_last_pause_is_kept():
 def test_what_was_prepared_for_no_words_or_for_a_broken_recogniser_is_never_heard():
     world = World()
     pause = Partial("I passed", 1, in_pause=True)
-    (failed,) = world.converse(START, pause, 0.5, Unheard(end()), 1.0, pause, 0.5, Unheard(end(), "it is gone"))
+    (failed,) = world.converse(
+        START, pause, 0.5, NoTranscript(end()), 1.0, pause, 0.5, NoTranscript(end(), "it is gone")
+    )
     assert failed.reply == FALLBACK
     assert "I passed" not in [message.content for message in world.asked[-1]][:-1]
 
@@ -352,7 +363,7 @@ def test_a_backchannel_lets_the_answer_go_on(word: str):
 
 
 def test_a_short_sound_without_words_lets_the_answer_go_on():
-    (turn,) = World().converse(said("I passed"), 2.5, START, 0.3, Unheard(end(0.3)))
+    (turn,) = World().converse(said("I passed"), 2.5, START, 0.3, NoTranscript(end(0.3)))
     assert turn.reply == REPLY
 
 
@@ -368,7 +379,7 @@ def test_what_sounds_like_speech_silences_the_answer_at_once_and_a_cough_lets_it
 
 def test_the_answer_is_silent_while_it_is_not_known_what_was_said():
     world = World()
-    world.converse(said("I passed"), 2.5, START, 3.0, Unheard(end(0.3)))
+    world.converse(said("I passed"), 2.5, START, 3.0, NoTranscript(end(0.3)))
     moments = [moment for _, moment in world.players[0].times]
     assert max(after - before for before, after in pairwise(moments)) >= 2.9
 
@@ -424,7 +435,7 @@ def test_the_answer_to_a_long_turn_is_prepared_in_its_last_pause():
     assert turn.transcript == "First it rained. Then I passed."
 
 
-@pytest.mark.parametrize("rest", [[START, Unheard(end(0.1))], []])
+@pytest.mark.parametrize("rest", [[START, NoTranscript(end(0.1))], []])
 def test_a_long_turn_that_ends_just_where_it_was_cut_is_answered(rest: list[Any]):
     (turn,) = World().converse(START, cut("First it rained."), 0.6, *rest)
     assert turn.transcript == "First it rained."
@@ -433,7 +444,7 @@ def test_a_long_turn_that_ends_just_where_it_was_cut_is_answered(rest: list[Any]
 
 @pytest.mark.parametrize("first", [True, False])
 def test_of_a_long_turn_what_was_recognised_is_answered_and_the_failure_named(first: bool):
-    lost = Unheard(end(30.0, "limit" if first else "silence"), "it is gone")
+    lost = NoTranscript(end(30.0, "limit" if first else "silence"), "it is gone")
     script = [lost, START, said("Then I passed.")] if first else [cut("First it rained."), START, lost]
     (turn,) = World().converse(START, *script)
     assert turn.transcript == ("Then I passed." if first else "First it rained.")
@@ -452,7 +463,7 @@ def test_who_never_stops_is_answered_after_two_minutes():
 
 
 def test_an_hour_of_noise_is_not_answered_and_the_next_turn_works():
-    noise = [START, 30.0, Unheard(end(30.0, "limit"))] * 120
+    noise = [START, 30.0, NoTranscript(end(30.0, "limit"))] * 120
     (turn,) = World().converse(*noise, START, 1.0, said("I passed"))
     assert turn.transcript == "I passed"
 
@@ -528,7 +539,9 @@ def test_its_own_words_are_no_interruption():
 def test_the_sound_of_the_loudspeaker_is_no_interruption_whatever_words_are_heard_in_it(is_echo: bool):
     plays = NOISE[:12_000]
     heard = AudioClip(plays, 1000).resample(16_000).samples[80_000:96_000] if is_echo else NOISE[:16_000]
-    event = Heard(SpeechEnd(0, 16_000, 16_000, AudioClip(0.2 * heard, 16_000), "silence"), Transcript("no more of it"))
+    event = Transcribed(
+        SpeechEnd(0, 16_000, 16_000, AudioClip(0.2 * heard, 16_000), "silence"), Transcript("no more of it")
+    )
     turns = World(plays=plays).converse(said("I passed"), 2.5, START, 1.0, event)
     assert [turn.reply for turn in turns][0 if is_echo else 1] == REPLY
     assert len(turns) == (1 if is_echo else 2)
@@ -598,7 +611,7 @@ def test_a_voice_that_hangs_leaves_silence():
 
 
 def test_a_recogniser_that_fails_is_apologised_for():
-    failed, answered = World().converse(Unheard(end(), "it is gone"), 30.0, said("hello there"))
+    failed, answered = World().converse(NoTranscript(end(), "it is gone"), 30.0, said("hello there"))
     assert failed.reply == FALLBACK
     assert "it is gone" in failed.problems[0]
     assert answered.reply == REPLY
@@ -640,7 +653,9 @@ def test_sadness_over_three_turns_adds_the_help_message_in_a_calm_voice():
 
 def test_a_policy_of_the_users_own_takes_the_place_of_the_table():
     world = World()
-    (turn,) = world.converse(said("I passed"), policy=lambda emotions: Manner("as a pirate", Voice("anger", 0.3)))
+    (turn,) = world.converse(
+        said("I passed"), policy=lambda emotions: ResponseStyle("as a pirate", Voice("anger", 0.3))
+    )
     assert world.tones == ["as a pirate"]
     assert {(request.emotion, request.intensity) for request in world.requests} == {("anger", 0.3)}
     assert turn.emotion.label == "joy"
@@ -673,9 +688,15 @@ def test_whatever_happens_order_is_kept_and_history_is_what_was_heard(seed: int)
         script += [chance.uniform(0, 4), LIKELY, 0.15, chance.choice([START, START, FalseAlarm(0)])]
         script += [chance.uniform(0, 1), Partial(HALF, 1), chance.uniform(0, 1)]
         if chance.random() < 0.1:
-            script += [chance.choice([cut(f"part {number}"), Unheard(end(30.0, "limit"))]), START, chance.uniform(0, 4)]
+            script += [
+                chance.choice([cut(f"part {number}"), NoTranscript(end(30.0, "limit"))]),
+                START,
+                chance.uniform(0, 4),
+            ]
         script += [Partial(chance.choice(["so", f"question {number}"]), 2, in_pause=True), chance.uniform(0, 1)]
-        script.append(chance.choice([said(f"question {number}"), said("mhm", 0.3), Unheard(end(0.2)), said("so", 0.3)]))
+        script.append(
+            chance.choice([said(f"question {number}"), said("mhm", 0.3), NoTranscript(end(0.2)), said("so", 0.3)])
+        )
         world.fails = frozenset(chance.sample(["classify", "reply", "speak", "break off"], chance.choice([0, 0, 1, 2])))
 
     async def run() -> VoiceAgent:

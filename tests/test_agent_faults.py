@@ -22,9 +22,9 @@ from emolib.dialogue import FALLBACK, AgentSettings, AgentTurn, Stages, VoiceAge
 from emolib.dialogue.threads import in_thread
 from emolib.emotions import EmotionScores
 from emolib.errors import ServiceError
-from emolib.speech import Heard, NullSink, OrderedPlayer, Transcript
-from emolib.speech.ambient import FRAME
+from emolib.speech import NullSink, OrderedPlayer, Transcribed, Transcript
 from emolib.speech.endpointing import Endpointer, SpeechEnd
+from emolib.speech.noise import FRAME
 from emolib.speech.partials import PartialTranscripts
 from emolib.speech.vad import best_detector
 from emolib.tts import SpeechRequest
@@ -217,7 +217,7 @@ def test_a_loudspeaker_that_blocks_is_given_up_and_the_next_turn_begins():
             for number in range(2):
                 ended.clear()
                 end = SpeechEnd(0, RATE, RATE, AudioClip(np.zeros(RATE, np.float32), RATE), "silence")
-                yield Heard(end, Transcript(f"Question {number}."))
+                yield Transcribed(end, Transcript(f"Question {number}."))
                 await ended.wait()
 
         stages = Stages(engine, engine, Writer(), only_whole(engine), "a test")
@@ -243,7 +243,7 @@ def test_two_hundred_turns_in_real_time_leave_no_thread_task_or_file_behind():
                 if number in (20, 199):
                     counts.append((threading.active_count(), len(asyncio.all_tasks()), process.num_fds()))
                 ended.clear()
-                yield Heard(end, Transcript(f"Question {number}."))
+                yield Transcribed(end, Transcript(f"Question {number}."))
                 await ended.wait()
 
         with NullSink(RATE) as sink:

@@ -70,7 +70,7 @@ def test_empty_replies_have_figures_too():
 
 @pytest.fixture(scope="module")
 def switched():
-    """The embedded base with the ready-made adapter, and the base alone."""
+    """The embedded base with the bundled adapter, and the base alone."""
     tuned = load_emotion_model("everyday")
     return tuned, load_emotion_model(AdapterSource(tuned.source.base, None))
 

@@ -8,27 +8,27 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from dialogue_stages import QUESTION, Heard, Replies, Spoken, scores, stages
+from dialogue_stages import QUESTION, Replies, ScriptedRecognizer, Spoken, scores, stages
 from scripted_server import Status, scripted_server
 
 from emolib.chat import TONES, Message, OpenAIReplyModel
 from emolib.dialogue import (
     FALLBACK,
     HELP_MESSAGE,
-    MANNERS,
-    Care,
+    RESPONSE_STYLES,
     Conversation,
     Distress,
     Exchange,
     History,
-    Manner,
+    ResponseStyle,
+    SafetyPolicy,
     Stages,
     Trend,
     Voice,
-    choose_manner,
+    choose_style,
 )
-from emolib.dialogue.care import CALM
 from emolib.dialogue.policy import trend
+from emolib.dialogue.safety import CALM
 from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.errors import ServiceError
 
@@ -59,7 +59,9 @@ def test_every_request_carries_the_emotion_and_intensity_of_the_policy():
 
 
 def test_a_policy_of_the_users_own_takes_its_place():
-    turn = answer(stages(Replies(REPLY)), policy=lambda emotions: Manner("Be brief.", Voice("surprise", 0.3))).turn
+    turn = answer(
+        stages(Replies(REPLY)), policy=lambda emotions: ResponseStyle("Be brief.", Voice("surprise", 0.3))
+    ).turn
     assert (turn.tone, turn.voice) == ("Be brief.", Voice("surprise", 0.3))
 
 
@@ -124,14 +126,14 @@ def test_markup_is_not_spoken():
 
 
 def test_anger_and_an_unclear_emotion_are_answered_in_an_even_voice():
-    assert choose_manner([scores("anger")]).voice.emotion is None
-    assert choose_manner([EmotionScores.from_sequence([1 / 6] * 6)]).voice.emotion is None
-    assert choose_manner([]).voice.emotion is None
+    assert choose_style([scores("anger")]).voice.emotion is None
+    assert choose_style([EmotionScores.from_sequence([1 / 6] * 6)]).voice.emotion is None
+    assert choose_style([]).voice.emotion is None
 
 
 @pytest.mark.parametrize("label", EMOTIONS)
 def test_the_voice_is_weaker_where_the_emotion_is_less_certain(label):
-    sure, unsure = (choose_manner([scores(label, confidence)]).voice for confidence in (0.95, 0.6))
+    sure, unsure = (choose_style([scores(label, confidence)]).voice for confidence in (0.95, 0.6))
     assert unsure.intensity <= sure.intensity
 
 
@@ -149,7 +151,7 @@ def test_the_voice_is_weaker_where_the_emotion_is_less_certain(label):
 def test_a_feeling_that_lasts_or_lifts_is_answered_in_another_tone(felt, tone, how):
     emotions = [scores(label, 0.9) for label in felt]
     assert trend(emotions) is how
-    assert choose_manner(emotions).tone == tone
+    assert choose_style(emotions).tone == tone
     assert tone in TONES
 
 
@@ -157,14 +159,14 @@ def test_an_unclear_turn_breaks_the_trend():
     assert trend([scores("sadness"), EmotionScores.from_sequence([1 / 6] * 6), scores("sadness")]) is None
 
 
-@pytest.mark.parametrize("manner", [*MANNERS.values(), CALM])
-def test_every_tone_of_the_table_is_known_to_the_reply_models(manner):
-    assert manner.tone in TONES
+@pytest.mark.parametrize("style", [*RESPONSE_STYLES.values(), CALM])
+def test_every_tone_of_the_table_is_known_to_the_reply_models(style):
+    assert style.tone in TONES
 
 
 def test_the_reply_model_is_asked_for_the_tone_of_the_policy():
     replies = Replies(REPLY)
-    answer(stages(replies), policy=lambda emotions: Manner("Be brief.", Voice(None, 0.0)))
+    answer(stages(replies), policy=lambda emotions: ResponseStyle("Be brief.", Voice(None, 0.0)))
     assert replies.tones == ["Be brief."]
 
 
@@ -198,14 +200,14 @@ def test_a_turn_that_fails_leaves_no_trace_in_the_history_and_the_next_one_works
 @pytest.mark.parametrize("text", ["I want to kill myself.", "I don't want to live anymore", "我不想活了"])
 def test_words_of_self_harm_are_answered_with_the_help_message_calmly_and_by_no_model(text):
     replies = Replies("Cheer up!")
-    turn = answer(replace(stages(replies), recognizer=Heard(text))).turn
+    turn = answer(replace(stages(replies), recognizer=ScriptedRecognizer(text))).turn
     assert (turn.reply, turn.distress, turn.voice.emotion) == (HELP_MESSAGE, Distress.URGENT, "love")
     assert replies.asked == []
 
 
 @pytest.mark.parametrize("text", ["This traffic is killing me.", "I almost died laughing.", "The suit is dead."])
 def test_figures_of_speech_are_no_distress(text):
-    assert Care().distress(text, [scores("joy")]) is Distress.NONE
+    assert SafetyPolicy().distress(text, [scores("joy")]) is Distress.NONE
 
 
 def test_sadness_over_three_turns_adds_the_help_message_and_a_calm_voice():
@@ -216,9 +218,9 @@ def test_sadness_over_three_turns_adds_the_help_message_and_a_calm_voice():
 
 
 def test_the_help_message_is_the_users_to_change_and_an_empty_one_switches_it_off():
-    heard = replace(stages(Replies("Oh no.")), recognizer=Heard("I want to die"))
-    assert answer(heard, care=Care(help_message="Call 112.")).turn.reply == "Call 112."
-    assert answer(heard, care=Care(help_message="")).turn.reply == "Oh no."
+    heard = replace(stages(Replies("Oh no.")), recognizer=ScriptedRecognizer("I want to die"))
+    assert answer(heard, safety=SafetyPolicy(help_message="Call 112.")).turn.reply == "Call 112."
+    assert answer(heard, safety=SafetyPolicy(help_message="")).turn.reply == "Oh no."
 
 
 def test_two_hundred_turns_in_a_row_leave_no_thread_or_task_behind():

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from voices import silence, spoken, white_noise
 
 from emolib.errors import MissingDependency, UsageError
-from emolib.speech.ambient import FRAME, frames
 from emolib.speech.endpointing import Endpointer, EndpointSettings, SpeechEnd, SpeechStart, completeness
+from emolib.speech.noise import FRAME, frames
 from emolib.speech.turn import SmartTurn, best_turn_detector
 from emolib.speech.vad import WebRtcDetector, best_detector
 

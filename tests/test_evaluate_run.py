@@ -210,7 +210,7 @@ def test_two_runs_are_compared_on_the_rows_that_both_judged(run, corpus, tmp_pat
 
 
 def test_linear_floor_stands_beside_the_models(run, corpus):
-    metrics = evaluate_run(run, corpus, floor_on=corpus)
+    metrics = evaluate_run(run, corpus, baseline_on=corpus)
     assert metrics.as_dict()["linear_floor"]["accuracy"] == metrics.floor.accuracy > 0.9
     assert "linear floor" in metrics.table()
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import jiwer
 import numpy as np
 import pytest
-from dialogue_stages import Heard as Instant
+from dialogue_stages import Transcribed as Instant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from voices import SENTENCE, silence, spoken, white_noise
@@ -18,9 +18,9 @@ from voices import SENTENCE, silence, spoken, white_noise
 from emolib.audio import AudioClip, read_audio, write_wav
 from emolib.errors import DeviceError, InputError, MissingDependency, ServiceError
 from emolib.speech import NoSpeech, Transcript, WhisperRecognizer, Word
-from emolib.speech.ambient import FRAME, frames
 from emolib.speech.endpointing import Endpointer, EndpointSettings, SpeechEnd, SpeechStart
-from emolib.speech.listening import FalseAlarm, Heard, Partial, SpeechLikely, listen, utterances
+from emolib.speech.listening import FalseAlarm, Partial, Transcribed, SpeechLikely, listen, utterances
+from emolib.speech.noise import FRAME, frames
 from emolib.speech.partials import PartialTranscripts
 from emolib.speech.sources import FileSource, PyAudioSource, QueueSource, SoundDeviceSource, _DeviceSource
 from emolib.speech.vad import best_detector
@@ -175,11 +175,11 @@ def test_utterances_are_saved_as_wav(recording, tmp_path):
 
 def test_two_sentences_are_heard_one_after_the_other(recording, whisper):
     found = list(listen(FileSource(recording), Endpointer(best_detector()), whisper))
-    heard = [event for event in found if isinstance(event, Heard)]
+    heard = [event for event in found if isinstance(event, Transcribed)]
     assert jiwer.wer(words(SENTENCE), words(heard[0].transcript.text)) < 0.2
     assert "thank you" in words(heard[1].transcript.text)
     kinds = [type(event) for event in found if not isinstance(event, Partial)]
-    assert kinds == [SpeechLikely, SpeechStart, SpeechEnd, Heard] * 2
+    assert kinds == [SpeechLikely, SpeechStart, SpeechEnd, Transcribed] * 2
 
 
 class Frames:
@@ -253,7 +253,7 @@ def test_a_pass_that_began_in_the_pause_is_the_final_transcript():
     slate = Slate()
     stream = PartialTranscripts(slate)
     stream.push(ones(1))
-    stream.hurry()
+    stream.flush()
     wait_for(lambda: stream.partial()[1] == 16_000)
     stream.push(silence(0.5))
     assert stream.finish(spoken=16_000).text == "16000 samples."
@@ -264,7 +264,7 @@ def test_words_after_the_last_pass_are_recognised_at_the_end():
     slate = Slate()
     stream = PartialTranscripts(slate)
     stream.push(ones(1))
-    stream.hurry()
+    stream.flush()
     wait_for(lambda: stream.partial()[1] > 0)
     stream.push(ones(1))
     assert stream.finish(spoken=32_000).text == "32000 samples."
@@ -285,10 +285,10 @@ def test_what_was_understood_before_a_long_pause_is_not_recognised_again():
     stream = PartialTranscripts(parrot, first_s=60)
     stream.push(0.1 * ones(9))
     stream.push(silence(0.06))
-    stream.hurry()
+    stream.flush()
     wait_for(lambda: stream.partial() == ("1", 144_960))
     stream.push(silence(0.5))
-    stream.settle(spoken=144_000)
+    stream.commit(spoken=144_000)
     stream.push(0.2 * ones(1))
     transcript = stream.finish(spoken=168_000)
     assert transcript.text == "1 2"
@@ -303,10 +303,10 @@ def test_what_was_not_understood_in_time_or_is_short_is_recognised_with_the_rest
     stream = PartialTranscripts(parrot, first_s=60)
     stream.push(0.1 * ones(seconds))
     if in_time:
-        stream.hurry()
+        stream.flush()
         wait_for(lambda: stream.partial()[0] == "1")
     stream.push(silence(0.5))
-    stream.settle(spoken=16_000 * seconds)
+    stream.commit(spoken=16_000 * seconds)
     stream.push(0.2 * ones(1))
     assert stream.finish(spoken=16_000 * (seconds + 1)).text == "1 2"
     assert parrot.calls[-1] == 16_000 * seconds + 24_000
@@ -315,18 +315,18 @@ def test_what_was_not_understood_in_time_or_is_short_is_recognised_with_the_rest
 def test_silence_after_what_is_settled_takes_nothing_from_it():
     stream = PartialTranscripts(Parrot())
     stream.push(0.1 * ones(9))
-    stream.hurry()
+    stream.flush()
     wait_for(lambda: stream.partial() == ("1", 144_000))
-    stream.settle(spoken=144_000)
+    stream.commit(spoken=144_000)
     stream.push(silence(1))
     assert stream.finish(spoken=152_000).text == "1"
 
 
 def test_only_a_long_pause_settles_what_was_said():
     class Watched(PartialTranscripts):
-        def settle(self, spoken: int) -> None:
+        def commit(self, spoken: int) -> None:
             settled.append(spoken)
-            super().settle(spoken)
+            super().commit(spoken)
 
     class Recogniser(Instant):
         def stream(self) -> PartialTranscripts:
@@ -369,7 +369,7 @@ def test_the_last_words_do_not_wait_for_the_pass_that_runs():
     stream = PartialTranscripts(late, first_s=0.5)
     stream.push(ones(0.5))
     stream.push(ones(0.5))
-    stream.hurry()
+    stream.flush()
     assert stream.finish(spoken=16_000).text == "16000 samples."
     assert late.calls == [16_000]
     late.gate.set()
@@ -380,7 +380,7 @@ def test_a_pass_that_ends_late_does_not_take_the_place_of_a_newer_one():
     stream = PartialTranscripts(late, first_s=0.5, every_s=60)
     stream.push(ones(0.5))
     stream.push(ones(0.5))
-    stream.hurry()
+    stream.flush()
     wait_for(lambda: stream.partial()[1] == 16_000)
     late.gate.set()
     wait_for(lambda: late.calls == [16_000, 8_000])
@@ -417,7 +417,7 @@ def test_at_most_two_passes_at_a_time():
     stream = PartialTranscripts(slate)
     for _ in range(10):
         stream.push(ones(0.1))
-        stream.hurry()
+        stream.flush()
     wait_for(lambda: len(slate.calls) == 2)
     time.sleep(0.05)
     assert len(slate.calls) == 2

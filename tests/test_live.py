@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dialogue_stages import Felt, Heard, Replies, Spoken, scores
+from dialogue_stages import Replies, ScriptedClassifier, ScriptedRecognizer, Spoken, scores
 from voices import silence, spoken
 
 from emolib.audio import AudioClip, read_audio, write_wav
@@ -28,7 +28,9 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def instant(monkeypatch: pytest.MonkeyPatch) -> None:
     """`emolib talk` on engines that answer at once."""
-    stages = Stages(Heard(), Felt(scores("joy")), Replies("All is well. Good."), Spoken(), "a test")
+    stages = Stages(
+        ScriptedRecognizer(), ScriptedClassifier(scores("joy")), Replies("All is well. Good."), Spoken(), "a test"
+    )
     monkeypatch.setattr("emolib.dialogue.live.open_stages", lambda *_: contextlib.nullcontext(stages))
 
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import psutil
 import pytest
-from dialogue_stages import Felt, Heard, Replies, Spoken, scores
+from dialogue_stages import Replies, ScriptedClassifier, ScriptedRecognizer, Spoken, scores
 from voices import silence, spoken
 
 from emolib.audio import AudioClip, write_wav
@@ -25,7 +25,9 @@ from emolib.widgets.speaker import BrowserSink
 
 @contextmanager
 def engines(_choice: Choice) -> Iterator[Stages]:
-    yield Stages(Heard(), Felt(scores("joy")), Replies("All is well. Good."), Spoken(), "a test")
+    yield Stages(
+        ScriptedRecognizer(), ScriptedClassifier(scores("joy")), Replies("All is well. Good."), Spoken(), "a test"
+    )
 
 
 SIX_WORDS = ["One two three four five six.", "Seven eight nine ten eleven twelve."]
@@ -37,7 +39,7 @@ def engines_that_speak(words: int) -> Callable[[Choice], AbstractContextManager[
 
     @contextmanager
     def open_engines(_choice: Choice) -> Iterator[Stages]:
-        yield Stages(Heard(), Felt(scores("joy")), Replies(answer), Spoken(), "a test")
+        yield Stages(ScriptedRecognizer(), ScriptedClassifier(scores("joy")), Replies(answer), Spoken(), "a test")
 
     return open_engines
 

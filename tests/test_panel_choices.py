@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dialogue_stages import Felt, Heard, Replies, Spoken, scores
+from dialogue_stages import Replies, ScriptedClassifier, ScriptedRecognizer, Spoken, scores
 from speech_server import ToneEngine, speech_server
 from test_live_panel import eventually, opened, pcm, question, tell
 
@@ -97,7 +97,7 @@ def test_what_was_chosen_is_what_the_engines_are_opened_with(tmp_path: Path):
     @contextmanager
     def engines(choice: Choice) -> Iterator[Stages]:
         asked.append(choice)
-        yield Stages(Heard(), Felt(scores("joy")), Replies("Good."), Spoken(), "a test")
+        yield Stages(ScriptedRecognizer(), ScriptedClassifier(scores("joy")), Replies("Good."), Spoken(), "a test")
 
     with opened(tmp_path, engines) as panel:
         assert panel.widget.chosen["emotion_model"] == "everyday"
@@ -119,7 +119,9 @@ def test_what_was_chosen_is_what_the_engines_are_opened_with(tmp_path: Path):
 def engines_of(synthesizer: object):
     @contextmanager
     def engines(_choice: Choice) -> Iterator[Stages]:
-        yield Stages(Heard(), Felt(scores("joy")), Replies("All is well."), synthesizer, "a test")
+        yield Stages(
+            ScriptedRecognizer(), ScriptedClassifier(scores("joy")), Replies("All is well."), synthesizer, "a test"
+        )
 
     return engines
 

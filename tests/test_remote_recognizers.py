@@ -194,7 +194,7 @@ def test_a_stream_asks_once_at_its_end():
         stream = TranscriptionServer(server.url).stream()
         for _ in range(3):
             stream.push(TONE.samples)
-            stream.hurry()
+            stream.flush()
             assert stream.partial() == ("", 0)
         assert stream.finish(len(TONE)).text == "yes"
     assert len(server.keys) == 1

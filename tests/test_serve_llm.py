@@ -38,7 +38,7 @@ QUESTIONS = ["What is the capital of France?", "Name three colours.", "Why is th
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """The embedded chat model with the ready-made adapter, four slots."""
+    """The embedded chat model with the bundled adapter, four slots."""
     running, names = open_llm_server(None, ["everyday"], LlamaServerOptions(slots=4, slot_tokens=512))
     assert names == ["everyday"]
     yield running.listening_address

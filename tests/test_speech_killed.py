@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dialogue_stages import Felt, Replies, scores
+from dialogue_stages import Replies, ScriptedClassifier, scores
 from speech_server import ToneEngine, speech_server, until
 
 from emolib.audio import AudioClip
 from emolib.dialogue import AgentSettings, AgentTurn, Stages, VoiceAgent
 from emolib.dialogue.live import write_trace
 from emolib.errors import EmolibError
-from emolib.speech import Heard, OrderedPlayer, SpeechEnd, Transcript, WavSink
+from emolib.speech import OrderedPlayer, SpeechEnd, Transcribed, Transcript, WavSink
 from emolib.tts import SpeechSynthesizer
 from emolib.tts.process import ServiceProcess
 
@@ -74,7 +74,7 @@ def answers(tts: SpeechSynthesizer) -> bool:
 def converse(tts: SpeechSynthesizer, folder: Path) -> list[AgentTurn]:
     """Two turns, the second once the service is there again."""
     clip = AudioClip(np.zeros(16_000, np.float32), 16_000)
-    said = Heard(SpeechEnd(0, 16_000, 16_000, clip, "silence"), Transcript("I passed the exam"))
+    said = Transcribed(SpeechEnd(0, 16_000, 16_000, clip, "silence"), Transcript("I passed the exam"))
     over = asyncio.Event()
 
     async def questions() -> AsyncIterator[Any]:
@@ -85,7 +85,7 @@ def converse(tts: SpeechSynthesizer, folder: Path) -> list[AgentTurn]:
 
     async def run() -> list[AgentTurn]:
         sink = WavSink(folder / "answer.wav", 8_000)
-        stages = Stages(None, Felt(scores("joy")), Replies(REPLY), tts, "a test")
+        stages = Stages(None, ScriptedClassifier(scores("joy")), Replies(REPLY), tts, "a test")
         agent = VoiceAgent(
             stages, lambda: OrderedPlayer(sink), settings=AgentSettings(speak_s=30), on_turn=lambda _: over.set()
         )

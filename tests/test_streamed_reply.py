@@ -6,24 +6,24 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from dialogue_stages import Felt, Replies, scores
+from dialogue_stages import Replies, ScriptedClassifier, scores
 
 from emolib.dialogue import FALLBACK, TextSession
 from emolib.widgets import show_reply
 
 CELL = """
-from dialogue_stages import Felt, scores
+from dialogue_stages import ScriptedClassifier, scores
 from emolib.chat import LlamaReplyModel
 from emolib.dialogue import TextSession
 from emolib.widgets import show_reply
-session = TextSession(Felt(scores("joy", 0.8)), LlamaReplyModel())
+session = TextSession(ScriptedClassifier(scores("joy", 0.8)), LlamaReplyModel())
 answer = await show_reply(session, "We won the final!")
 await session.model.aclose()
 """
 
 
 def test_emotion_reply_and_speed_are_printed(capsys: pytest.CaptureFixture[str]):
-    session = TextSession(Felt(scores("joy", 0.8)), Replies("How lovely!"))
+    session = TextSession(ScriptedClassifier(scores("joy", 0.8)), Replies("How lovely!"))
     answer = asyncio.run(show_reply(session, "We won!"))
     head, reply, speed = capsys.readouterr().out.splitlines()
     assert (head, reply, answer.text) == ("[joy 80%] We won!", "How lovely!", "How lovely!")
@@ -32,7 +32,7 @@ def test_emotion_reply_and_speed_are_printed(capsys: pytest.CaptureFixture[str])
 
 
 def test_a_reply_that_fails_is_said_so_and_the_session_goes_on(capsys: pytest.CaptureFixture[str]):
-    session = TextSession(Felt(scores("fear")), Replies("", failure="the server is down"))
+    session = TextSession(ScriptedClassifier(scores("fear")), Replies("", failure="the server is down"))
     for _ in range(2):
         assert asyncio.run(show_reply(session, "Hello?")).problem == "the server is down"
     shown = capsys.readouterr().out

@@ -7,7 +7,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from dialogue_stages import QUESTION, Felt, Heard, Replies, scores
+from dialogue_stages import QUESTION, Replies, ScriptedClassifier, ScriptedRecognizer, scores
 from speech_server import ToneEngine, speech_server
 from voices import spoken
 
@@ -23,7 +23,7 @@ SENTENCE = "My sister moved away and the house is very quiet."
 @pytest.fixture
 def instant_emotion(monkeypatch):
     """The real classifier takes seconds to load; where it is not the subject it is left out."""
-    monkeypatch.setattr(stages_module, "_load_classifier", lambda model: Felt(scores("sadness")))
+    monkeypatch.setattr(stages_module, "_load_classifier", lambda model: ScriptedClassifier(scores("sadness")))
 
 
 def test_the_command_answers_a_stereo_mp3_with_a_wav_and_prints_the_turn_as_json(tmp_path, capsys):
@@ -57,7 +57,7 @@ def test_silence_is_answered_with_a_message_and_an_answer_that_exists_is_kept(tm
 def test_a_speech_service_that_is_not_there_is_an_error_and_an_answer_that_exists_is_kept(
     tmp_path, instant_emotion, monkeypatch
 ):
-    monkeypatch.setattr(stages_module, "_load_recognizer", Heard)
+    monkeypatch.setattr(stages_module, "_load_recognizer", ScriptedRecognizer)
     question, answer = tmp_path / "question.wav", tmp_path / "answer.wav"
     write_wav(question, QUESTION)
     answer.write_bytes(b"an earlier answer")
@@ -72,7 +72,7 @@ def test_an_engine_that_cannot_be_loaded_leaves_nothing_running(tmp_path, monkey
         raise ModelError("no such adapter")
 
     monkeypatch.setattr(stages_module, "_load_classifier", fail)
-    monkeypatch.setattr(stages_module, "_load_recognizer", Heard)
+    monkeypatch.setattr(stages_module, "_load_recognizer", ScriptedRecognizer)
     question = tmp_path / "question.wav"
     write_wav(question, QUESTION)
     with pytest.raises(ModelError, match="no such adapter"):
@@ -83,7 +83,7 @@ def test_an_engine_that_cannot_be_loaded_leaves_nothing_running(tmp_path, monkey
 def test_a_voice_that_nobody_knows_is_bad_use_before_anything_is_answered(
     tmp_path, instant_emotion, monkeypatch, capsys
 ):
-    monkeypatch.setattr(stages_module, "_load_recognizer", Heard)
+    monkeypatch.setattr(stages_module, "_load_recognizer", ScriptedRecognizer)
     monkeypatch.setattr(stages_module, "default_reply_model", lambda *_: Replies("Yes."))
     monkeypatch.setattr(import_module("emolib.dialogue"), "default_reply_model", lambda *_: Replies("Yes."))
     question = tmp_path / "question.wav"

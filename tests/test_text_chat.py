@@ -4,7 +4,7 @@ import io
 import json
 
 import pytest
-from dialogue_stages import Felt, Replies, scores
+from dialogue_stages import Replies, ScriptedClassifier, scores
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +17,7 @@ from emolib.errors import InputError
 
 def chat(text, replies, **options):
     sink = io.StringIO()
-    TerminalChat(Felt(scores("joy", 0.8)), replies, source=io.StringIO(text), sink=sink, **options).run()
+    TerminalChat(ScriptedClassifier(scores("joy", 0.8)), replies, source=io.StringIO(text), sink=sink, **options).run()
     return sink.getvalue()
 
 

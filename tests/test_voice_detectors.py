@@ -15,8 +15,8 @@ from voices import silence, spoken, white_noise
 from emolib.audio import AudioClip
 from emolib.errors import InputError, MissingDependency
 from emolib.speech import vad
-from emolib.speech.ambient import FRAME, QUIET_ROOM, band_powers, frames
 from emolib.speech.calibration import calibrate
+from emolib.speech.noise import FRAME, QUIET_ROOM, band_powers, frames
 from emolib.speech.vad import FusedDetector, GateDetector, Hysteresis, SileroDetector, WebRtcDetector, best_detector
 
 DETECTORS = {

@@ -19,7 +19,7 @@ RATE = 16_000
 SAID = "I walked to the station early, and the train was already waiting there for me."
 
 
-class Heard:
+class Transcribed:
     """A recogniser that heard what the test says; Whisper itself is used with the command below."""
 
     def __init__(self, text: str) -> None:
@@ -59,11 +59,11 @@ def test_a_bad_clip_is_refused_with_the_reason(bad: AudioClip, reason: str) -> N
 
 def test_a_transcript_is_compared_with_what_is_heard() -> None:
     sound = clip(4.0)
-    assert check_transcript(sound, "The train is late.", Heard("the train is late")) == "The train is late."
-    assert check_transcript(sound, "", Heard("the train is late")) == "the train is late"
-    assert check_transcript(sound, "火车晚点了。", Heard("whatever")) == "火车晚点了。"
+    assert check_transcript(sound, "The train is late.", Transcribed("the train is late")) == "The train is late."
+    assert check_transcript(sound, "", Transcribed("the train is late")) == "the train is late"
+    assert check_transcript(sound, "火车晚点了。", Transcribed("whatever")) == "火车晚点了。"
     with pytest.raises(InputError, match="heard was"):
-        check_transcript(sound, "Something else altogether.", Heard("the train is late"))
+        check_transcript(sound, "Something else altogether.", Transcribed("the train is late"))
 
 
 class TestLibrary:
@@ -72,7 +72,7 @@ class TestLibrary:
         return VoiceLibrary(tmp_path / "voices")
 
     def test_a_voice_is_listed_opened_and_removed(self, library: VoiceLibrary) -> None:
-        add_voice_clip(library, "anna", clip(4.0), Heard("hello there"))
+        add_voice_clip(library, "anna", clip(4.0), Transcribed("hello there"))
         assert library.names() == ["anna"]
         assert library.open("anna").clips[0].text == "hello there"
         library.remove("anna")

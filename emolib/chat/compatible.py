@@ -165,7 +165,7 @@ class OpenAIReplyModel:
 
 
 class _ErrorsOfServer:
-    """Turns the SDK's exceptions into ServiceError, with the key blotted out."""
+    """Turns the SDK's exceptions into ServiceError, with the key redacted."""
 
     def __init__(self, model: OpenAIReplyModel, kind: type[ServiceError]) -> None:
         self._model = model

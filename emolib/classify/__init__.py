@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from emolib.classify.bulk import BulkSummary, classify_file, judgement
+from emolib.classify.bulk import BulkSummary, classify_file, prediction
 from emolib.classify.classifier import EmotionClassifier
 from emolib.classify.scale import classify_dataset
 
-__all__ = ["BulkSummary", "EmotionClassifier", "classify_dataset", "classify_file", "judgement"]
+__all__ = ["BulkSummary", "EmotionClassifier", "classify_dataset", "classify_file", "prediction"]

@@ -23,7 +23,7 @@ from emolib.emotions import EmotionScores
 from emolib.errors import InputError, UsageError
 from emolib.files import sha256, storage_errors, write_json, write_text
 
-__all__ = ["BulkSummary", "classify_file", "judgement"]
+__all__ = ["BulkSummary", "classify_file", "prediction"]
 
 #: Lines that are classified at once; within them, texts of like length share a batch.
 _LINES_AT_ONCE = 1024
@@ -133,10 +133,10 @@ def _rows(
         scores = iter(classifier.classify(texts))
         for row in parsed:
             before += 1
-            yield {"line": before, **row, **(judgement(row["text"], next(scores)) if "text" in row else {})}
+            yield {"line": before, **row, **(prediction(row["text"], next(scores)) if "text" in row else {})}
 
 
-def judgement(text: str, scores: EmotionScores) -> dict[str, Any]:
+def prediction(text: str, scores: EmotionScores) -> dict[str, Any]:
     """What a row of output says of `text`; a blank one has no label."""
     label = scores.label if text.strip() else None
     return {"label": label, "probabilities": scores.as_dict(), "abstained": scores.abstained}

@@ -54,7 +54,7 @@ class EmotionClassifier:
     ) -> EmotionClassifier:
         """The classifier that `model` names.
 
-        On torch: a run folder, an adapter folder, a ready-made adapter ("everyday" or "carer"; each has its model
+        On torch: a run folder, an adapter folder, a bundled adapter ("everyday" or "carer"; each has its model
         card in `emolib/adapters`), or a base model. On llama.cpp: a GGUF file, with the LoRA GGUF `adapter` where
         that is apart, or the URL of a llama-server (its key in EMOLIB_LLAMA_KEY), with the name of one of its
         adapters where several are loaded there.

@@ -127,7 +127,7 @@ def _train(folder: DemoFolder, steps: int) -> None:
 def _evaluate(folder: DemoFolder) -> None:
     from emolib.evaluate import evaluate_run
 
-    print(evaluate_run(folder.run, folder.corpus, floor_on=folder.corpus).table())
+    print(evaluate_run(folder.run, folder.corpus, baseline_on=folder.corpus).table())
 
 
 def _plot(folder: DemoFolder) -> None:

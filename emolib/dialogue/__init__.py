@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from emolib.dialogue.agent import AgentTurn, VoiceAgent
-from emolib.dialogue.care import HELP_MESSAGE, Care, Distress
 from emolib.dialogue.conversation import Conversation, Exchange
 from emolib.dialogue.events import events_of
 from emolib.dialogue.history import History
-from emolib.dialogue.policy import MANNERS, Manner, Trend, Voice, choose_manner
+from emolib.dialogue.policy import RESPONSE_STYLES, ResponseStyle, Trend, Voice, choose_style
+from emolib.dialogue.safety import HELP_MESSAGE, Distress, SafetyPolicy
 from emolib.dialogue.segment import ClauseSplitter, segment, segment_stream
 from emolib.dialogue.settings import AgentSettings
 from emolib.dialogue.speakable import speakable
@@ -20,16 +20,16 @@ from emolib.dialogue.turn import FALLBACK, Turn
 __all__ = [
     "FALLBACK",
     "HELP_MESSAGE",
-    "MANNERS",
+    "RESPONSE_STYLES",
     "AgentSettings",
     "AgentTurn",
-    "Care",
     "ClauseSplitter",
     "Conversation",
     "Distress",
     "Exchange",
     "History",
-    "Manner",
+    "ResponseStyle",
+    "SafetyPolicy",
     "Span",
     "Stages",
     "TextReply",
@@ -39,7 +39,7 @@ __all__ = [
     "Turn",
     "Voice",
     "VoiceAgent",
-    "choose_manner",
+    "choose_style",
     "default_reply_model",
     "events_of",
     "open_stages",

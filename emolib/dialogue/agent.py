@@ -21,11 +21,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from emolib.dialogue.answering import Answerer
-from emolib.dialogue.care import Care, Distress
 from emolib.dialogue.history import History
 from emolib.dialogue.interruption import is_backchannel, is_echo, repeats
 from emolib.dialogue.ongoing import OngoingTurn, Player
-from emolib.dialogue.policy import Policy, Voice, choose_manner
+from emolib.dialogue.policy import Policy, Voice, choose_style
+from emolib.dialogue.safety import Distress, SafetyPolicy
 from emolib.dialogue.settings import AgentSettings
 from emolib.dialogue.speakable import speakable
 from emolib.dialogue.stages import Stages
@@ -35,7 +35,7 @@ from emolib.emotions import EmotionScores
 
 if TYPE_CHECKING:
     from emolib.audio import AudioClip
-    from emolib.speech import Partial, SpeechEnd, Unheard
+    from emolib.speech import NoTranscript, Partial, SpeechEnd
 
 __all__ = ["AgentTurn", "VoiceAgent"]
 
@@ -100,7 +100,7 @@ class _Parts:
 class VoiceAgent:
     """Holds a conversation on the engines of `stages`.
 
-    `new_player` gives the player of a turn. `policy` chooses the manner of the answer from the emotions, `care` says
+    `new_player` gives the player of a turn. `policy` chooses the style of the answer from the emotions, `safety` says
     what distress is and what is said then, `history` is where it goes on from. `on_reply` gets the reply as far as it
     is written and the clause that was last given to the player, whenever either changes; `on_turn` gets each turn as
     it ends. `offload` runs what blocks (default: worker threads). Whatever an engine does, the next turn works.
@@ -112,8 +112,8 @@ class VoiceAgent:
         new_player: Callable[[], Player],
         *,
         settings: AgentSettings | None = None,
-        policy: Policy = choose_manner,
-        care: Care | None = None,
+        policy: Policy = choose_style,
+        safety: SafetyPolicy | None = None,
         history: History | None = None,
         on_reply: Callable[[str, str], None] = lambda written, spoken: None,
         on_turn: Callable[[AgentTurn], None] = lambda turn: None,
@@ -122,10 +122,10 @@ class VoiceAgent:
     ) -> None:
         self.stages = stages
         self.settings = settings or AgentSettings()
-        self.care = care or Care()
+        self.safety = safety or SafetyPolicy()
         self.history = history or History()
         self.turns: list[AgentTurn] = []
-        self._answerer = Answerer(stages, self.settings, policy, self.care, on_reply, offload, clock)
+        self._answerer = Answerer(stages, self.settings, policy, self.safety, on_reply, offload, clock)
         self._new_player = new_player
         self._on_turn = on_turn
         self._offload = offload
@@ -169,7 +169,7 @@ class VoiceAgent:
         await self._end_turn(interrupted=True)
 
     async def _follow(self, event: Any) -> None:
-        from emolib.speech import FalseAlarm, Heard, Partial, SpeechEnd, SpeechLikely, SpeechStart, Unheard
+        from emolib.speech import FalseAlarm, NoTranscript, Partial, SpeechEnd, SpeechLikely, SpeechStart, Transcribed
 
         if isinstance(event, SpeechLikely):
             if not self._is_echo(event.clip, _ECHO_S):
@@ -182,9 +182,9 @@ class VoiceAgent:
             await self._consider(event)
         elif isinstance(event, SpeechEnd):
             self._end_known_at = self._clock()
-        elif isinstance(event, Heard):
+        elif isinstance(event, Transcribed):
             await self._heard(event.end, event.transcript.text)
-        elif isinstance(event, Unheard):
+        elif isinstance(event, NoTranscript):
             await self._unheard(event)
 
     def _suspect(self) -> None:
@@ -223,7 +223,7 @@ class VoiceAgent:
         """Throw the prepared answer away, but for what it knew of the emotion."""
         prepared, self._prepared = self._prepared, None
         if prepared:
-            self._estimate = prepared.judgement or prepared.estimate
+            self._estimate = prepared.prediction or prepared.estimate
             await prepared.drop()
 
     async def _heard(self, end: SpeechEnd, text: str) -> None:
@@ -248,7 +248,7 @@ class VoiceAgent:
         else:
             self._follow_trace(await self._begin_heard(text), end, known_at)
 
-    async def _unheard(self, event: Unheard) -> None:
+    async def _unheard(self, event: NoTranscript) -> None:
         """No words were understood, or the recogniser failed: what was said before is answered, where there is any."""
         if event.problem:
             self._parts.problems.append(f"the recogniser failed: {event.problem}")
@@ -374,9 +374,9 @@ class VoiceAgent:
             return
         if turn.transcript:
             self.history.add(turn.transcript, heard)
-            self._emotions = [*self._emotions, turn.emotion][-self.care.turns :]
+            self._emotions = [*self._emotions, turn.emotion][-self.safety.turns :]
         done = AgentTurn(
-            turn.number, turn.transcript, turn.emotion, turn.manner.tone, turn.manner.voice, turn.distress, heard,
+            turn.number, turn.transcript, turn.emotion, turn.style.tone, turn.style.voice, turn.distress, heard,
             " ".join(turn.clauses), interrupted, turn.prepared, tuple(turn.problems), turn.trace,
         )  # fmt: skip
         self.turns.append(done)

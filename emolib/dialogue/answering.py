@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from emolib.chat import Message
-from emolib.dialogue.care import CALM, Care, Distress
 from emolib.dialogue.draft import Draft
 from emolib.dialogue.ongoing import OngoingTurn
 from emolib.dialogue.policy import Policy
+from emolib.dialogue.safety import CALM, Distress, SafetyPolicy
 from emolib.dialogue.segment import segment, segment_stream
 from emolib.dialogue.settings import AgentSettings
 from emolib.dialogue.speakable import speakable
@@ -40,7 +40,7 @@ class Answerer:
     stages: Stages
     settings: AgentSettings
     policy: Policy
-    care: Care
+    safety: SafetyPolicy
     on_reply: Callable[[str, str], None]
     offload: Callable[..., Awaitable[Any]]
     clock: Callable[[], float]
@@ -56,7 +56,7 @@ class Answerer:
         try:
             if turn.transcript:
                 await self._feel(turn)
-            if draft and (draft.tone != turn.manner.tone or turn.distress is Distress.URGENT):
+            if draft and (draft.tone != turn.style.tone or turn.distress is Distress.URGENT):
                 await draft.drop()
                 draft = None
             clauses: asyncio.Queue[str | None] = asyncio.Queue(self.settings.ahead)
@@ -71,7 +71,7 @@ class Answerer:
                 await draft.drop()
 
     def _begin_draft(self, turn: OngoingTurn) -> Draft | None:
-        """Have the reply begun in the tone of the estimate: most often the judgement is the same."""
+        """Have the reply begun in the tone of the estimate: most often the prediction is the same."""
         if not turn.transcript or not turn.estimate or not self.settings.preemptive:
             return None
         tone = self.policy([*turn.emotions, turn.estimate]).tone
@@ -97,12 +97,12 @@ class Answerer:
         if not turn.judging.done():
             turn.problems.append("the classifier was late")
         emotions = [*turn.emotions, turn.emotion]
-        turn.distress = self.care.distress(turn.transcript, emotions)
-        turn.manner = self.policy(emotions) if turn.distress is Distress.NONE else CALM
+        turn.distress = self.safety.distress(turn.transcript, emotions)
+        turn.style = self.policy(emotions) if turn.distress is Distress.NONE else CALM
 
     async def _judge(self, turn: OngoingTurn) -> None:
         try:
-            turn.judgement = (await self.offload(self.stages.classifier.classify, [turn.transcript]))[0]
+            turn.prediction = (await self.offload(self.stages.classifier.classify, [turn.transcript]))[0]
         except Exception as error:  # an engine of the user's may raise anything, and the turn goes on
             turn.problems.append(f"the classifier failed: {_told(error)}")
 
@@ -118,7 +118,7 @@ class Answerer:
             elif turn.distress is not Distress.URGENT:
                 await self._write_reply(turn, clauses, draft)
             if turn.distress is not Distress.NONE:
-                for clause in segment(self.care.help_message):
+                for clause in segment(self.safety.help_message):
                     await self._say(turn, clauses, clause)
         finally:
             turn.trace.record("reply", began, self.clock())
@@ -126,7 +126,7 @@ class Answerer:
 
     async def _write_reply(self, turn: OngoingTurn, clauses: asyncio.Queue[str | None], draft: Draft | None) -> None:
         try:
-            async with aclosing(draft.read() if draft else self._reply(turn, turn.manner.tone)) as pieces:
+            async with aclosing(draft.read() if draft else self._reply(turn, turn.style.tone)) as pieces:
                 async for clause in segment_stream(self._watched(turn, pieces)):
                     await self._say(turn, clauses, clause)
         except Exception as error:  # as above
@@ -199,7 +199,7 @@ class Answerer:
         """Put the sound of a clause into `pieces`, and None behind the last; TimeoutError where none comes for long."""
         from emolib.tts import SpeechRequest
 
-        voice = turn.manner.voice
+        voice = turn.style.voice
         request = SpeechRequest(text, voice.emotion, intensity=voice.intensity)
         try:
             with turn.trace.stage("speak"):

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emolib.chat import Message
-from emolib.dialogue.care import CALM, Care, Distress
 from emolib.dialogue.history import History
-from emolib.dialogue.policy import Manner, Policy, choose_manner
+from emolib.dialogue.policy import Policy, ResponseStyle, choose_style
+from emolib.dialogue.safety import CALM, Distress, SafetyPolicy
 from emolib.dialogue.segment import segment, segment_stream
 from emolib.dialogue.speakable import speakable
 from emolib.dialogue.stages import Stages
@@ -44,7 +44,7 @@ class Exchange:
 class Conversation:
     """Answers recorded questions one after another on the engines of `stages`.
 
-    `policy` chooses the manner of the answer from the emotions, `care` says what distress is and what is said then, and
+    `policy` chooses the style of the answer from the emotions, `safety` says what distress is, and
     `history` is where it goes on from. A turn that fails leaves the history as it was, and the next one
     works.
     """
@@ -53,13 +53,13 @@ class Conversation:
         self,
         stages: Stages,
         *,
-        policy: Policy = choose_manner,
-        care: Care | None = None,
+        policy: Policy = choose_style,
+        safety: SafetyPolicy | None = None,
         history: History | None = None,
     ) -> None:
         self.stages = stages
         self.policy = policy
-        self.care = care or Care()
+        self.safety = safety or SafetyPolicy()
         self.history = history or History()
         self.emotions: list[EmotionScores] = []
 
@@ -75,12 +75,12 @@ class Conversation:
         with trace.stage("classify"):
             emotion = (await in_thread(self.stages.classifier.classify, [transcript]))[0]
         emotions = [*self.emotions, emotion]
-        distress = self.care.distress(transcript, emotions)
-        manner = self.policy(emotions) if distress is Distress.NONE else CALM
-        reply = _Reply(self.stages, manner, trace)
-        await reply.make([*self.history.recent(), Message("user", transcript)], emotion, distress, self.care)
+        distress = self.safety.distress(transcript, emotions)
+        style = self.policy(emotions) if distress is Distress.NONE else CALM
+        reply = _Reply(self.stages, style, trace)
+        await reply.make([*self.history.recent(), Message("user", transcript)], emotion, distress, self.safety)
         sound = _joined(reply.clips)
-        self.emotions = emotions[-self.care.turns :]
+        self.emotions = emotions[-self.safety.turns :]
         self.history.add(transcript, reply.text)
         turn = Turn(
             transcript=transcript,
@@ -88,8 +88,8 @@ class Conversation:
             reply=reply.text,
             reply_from=reply.origin,
             emotion_model=self.stages.emotion_model,
-            tone=manner.tone,
-            voice=manner.voice,
+            tone=style.tone,
+            voice=style.voice,
             distress=distress,
             answer_seconds=sound.seconds,
             latency_ms=trace.busy_ms() | trace.marks_ms() | {"total": round(trace.now() * 1000)},
@@ -104,9 +104,9 @@ class Conversation:
 class _Reply:
     """One reply as it comes about: clauses are written, and spoken while the next ones are written."""
 
-    def __init__(self, stages: Stages, manner: Manner, trace: Trace) -> None:
+    def __init__(self, stages: Stages, style: ResponseStyle, trace: Trace) -> None:
         self._stages = stages
-        self._manner = manner
+        self._style = style
         self._trace = trace
         self._clauses: asyncio.Queue[str | None] = asyncio.Queue(_AHEAD)
         self._written: list[str] = []
@@ -117,29 +117,33 @@ class _Reply:
     def text(self) -> str:
         return " ".join(self._written)
 
-    async def make(self, history: Sequence[Message], emotion: EmotionScores, distress: Distress, care: Care) -> None:
+    async def make(
+        self, history: Sequence[Message], emotion: EmotionScores, distress: Distress, safety: SafetyPolicy
+    ) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._write(history, emotion, distress, care))
+                group.create_task(self._write(history, emotion, distress, safety))
                 group.create_task(self._speak())
         except* EmolibError as errors:
             raise errors.exceptions[0] from None
 
-    async def _write(self, history: Sequence[Message], emotion: EmotionScores, distress: Distress, care: Care) -> None:
+    async def _write(
+        self, history: Sequence[Message], emotion: EmotionScores, distress: Distress, safety: SafetyPolicy
+    ) -> None:
         with self._trace.stage("reply"):
             if distress is Distress.URGENT:
                 self.origin = "the help message, for words of self-harm"
             else:
                 await self._write_reply(history, emotion)
             if distress is not Distress.NONE:
-                for clause in segment(care.help_message):
+                for clause in segment(safety.help_message):
                     await self._put(clause)
         await self._clauses.put(None)
 
     async def _write_reply(self, history: Sequence[Message], emotion: EmotionScores) -> None:
         name = self._stages.reply_model.name
         try:
-            async with aclosing(self._stages.reply_model.stream(history, emotion, self._manner.tone)) as pieces:
+            async with aclosing(self._stages.reply_model.stream(history, emotion, self._style.tone)) as pieces:
                 async for clause in segment_stream(self._marked(pieces)):
                     await self._put(clause)
         except EmolibError as error:
@@ -163,7 +167,7 @@ class _Reply:
         from emolib.tts import SpeechRequest
 
         while (text := await self._clauses.get()) is not None:
-            voice = self._manner.voice
+            voice = self._style.voice
             request = SpeechRequest(text, voice.emotion, intensity=voice.intensity)
             with self._trace.stage("speak"):
                 self.clips.append(await in_thread(self._stages.synthesizer.synthesize, request))

@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 __all__ = ["Draft"]
 
-#: Pieces that wait to be read; the judgement is there before a model has written so many.
+#: Pieces that wait to be read; the prediction is there before a model has written so many.
 _AHEAD = 64
 
 

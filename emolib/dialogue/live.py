@@ -57,7 +57,7 @@ class Recordings:
         import numpy as np
 
         from emolib.audio import SAMPLE_RATE
-        from emolib.speech.ambient import FRAME
+        from emolib.speech.noise import FRAME
 
         for source in self._sources:
             self._answered.clear()

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from emolib.chat import Message
-from emolib.dialogue.care import Distress
 from emolib.dialogue.interruption import heard_words, usual_seconds
-from emolib.dialogue.policy import NEUTRAL_MANNER, Manner
+from emolib.dialogue.policy import NEUTRAL_STYLE, ResponseStyle
+from emolib.dialogue.safety import Distress
 from emolib.dialogue.trace import Trace
 from emolib.emotions import EMOTIONS, EmotionScores
 
@@ -58,8 +58,8 @@ class OngoingTurn:
     prepared: bool = False
     player: Player | None = None
     judging: asyncio.Task[None] | None = None
-    judgement: EmotionScores | None = None
-    manner: Manner = NEUTRAL_MANNER
+    prediction: EmotionScores | None = None
+    style: ResponseStyle = NEUTRAL_STYLE
     distress: Distress = Distress.NONE
     written: str = ""
     clauses: list[str] = field(default_factory=list)
@@ -74,7 +74,7 @@ class OngoingTurn:
     @property
     def emotion(self) -> EmotionScores:
         """What the classifier said, else the estimate, else nothing in particular."""
-        return self.judgement or self.estimate or EmotionScores.from_sequence([1 / len(EMOTIONS)] * len(EMOTIONS))
+        return self.prediction or self.estimate or EmotionScores.from_sequence([1 / len(EMOTIONS)] * len(EMOTIONS))
 
     @property
     def heard(self) -> str:

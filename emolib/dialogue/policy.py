@@ -1,8 +1,8 @@
-"""How to answer what the speaker feels: the table of manners, and the choice from it.
+"""Choose how to answer from what the speaker feels.
 
-A manner is the tone that is asked of the reply model and the voice that speaks. Anger is answered in an even voice and
-fear in a warm one: an echo of either would feed it. Where a heavy feeling lasts from turn to turn the answer asks what
-would help, and where it lifts the answer is glad of that.
+A response style is the tone that is asked of the reply model and the voice that speaks. Anger is answered in an even
+voice and fear in a warm one: an echo of either would feed it. If a heavy feeling lasts from turn to turn, the answer
+asks what would help; when it lifts, the answer is glad of that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import Enum
 from emolib.chat import NEUTRAL
 from emolib.emotions import EmotionScores
 
-__all__ = ["MANNERS", "Manner", "Policy", "Trend", "Voice", "choose_manner", "trend"]
+__all__ = ["RESPONSE_STYLES", "Policy", "ResponseStyle", "Trend", "Voice", "choose_style", "trend"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Voice:
 
 
 @dataclass(frozen=True)
-class Manner:
+class ResponseStyle:
     """How to answer: `tone` is a name in `emolib.chat.TONES`, or a sentence for the reply model."""
 
     tone: str
@@ -40,37 +40,37 @@ class Trend(Enum):
     LIFTING = "lifting"
 
 
-NEUTRAL_MANNER = Manner(NEUTRAL, Voice(None, 0.0))
+NEUTRAL_STYLE = ResponseStyle(NEUTRAL, Voice(None, 0.0))
 
-#: The manner of the answer, by what the speaker feels and how that has changed (None: in any other way).
-MANNERS: dict[tuple[str, Trend | None], Manner] = {
-    ("sadness", None): Manner("sadness", Voice("sadness", 0.6)),
-    ("sadness", Trend.LASTING): Manner("lasting sadness", Voice("love", 0.6)),
-    ("joy", None): Manner("joy", Voice("joy", 1.0)),
-    ("joy", Trend.LIFTING): Manner("relief", Voice("joy", 0.7)),
-    ("love", None): Manner("love", Voice("love", 1.0)),
-    ("love", Trend.LIFTING): Manner("relief", Voice("love", 0.8)),
-    ("anger", None): Manner("anger", Voice(None, 0.0)),
-    ("anger", Trend.LASTING): Manner("lasting anger", Voice("love", 0.4)),
-    ("fear", None): Manner("fear", Voice("love", 0.7)),
-    ("fear", Trend.LASTING): Manner("lasting fear", Voice("love", 0.8)),
-    ("surprise", None): Manner("surprise", Voice("surprise", 0.8)),
+#: The style of the answer, by what the speaker feels and how that has changed (None: in any other way).
+RESPONSE_STYLES: dict[tuple[str, Trend | None], ResponseStyle] = {
+    ("sadness", None): ResponseStyle("sadness", Voice("sadness", 0.6)),
+    ("sadness", Trend.LASTING): ResponseStyle("lasting sadness", Voice("love", 0.6)),
+    ("joy", None): ResponseStyle("joy", Voice("joy", 1.0)),
+    ("joy", Trend.LIFTING): ResponseStyle("relief", Voice("joy", 0.7)),
+    ("love", None): ResponseStyle("love", Voice("love", 1.0)),
+    ("love", Trend.LIFTING): ResponseStyle("relief", Voice("love", 0.8)),
+    ("anger", None): ResponseStyle("anger", Voice(None, 0.0)),
+    ("anger", Trend.LASTING): ResponseStyle("lasting anger", Voice("love", 0.4)),
+    ("fear", None): ResponseStyle("fear", Voice("love", 0.7)),
+    ("fear", Trend.LASTING): ResponseStyle("lasting fear", Voice("love", 0.8)),
+    ("surprise", None): ResponseStyle("surprise", Voice("surprise", 0.8)),
 }
 
 #: What `emolib.dialogue` takes to replace the table: from the emotions of the turns so far, the newest last (none:
-#: nothing is known), to a manner.
-Policy = Callable[[Sequence[EmotionScores]], Manner]
+#: nothing is known), to a style.
+Policy = Callable[[Sequence[EmotionScores]], ResponseStyle]
 
 _HEAVY = ("sadness", "anger", "fear")
 
 
-def choose_manner(emotions: Sequence[EmotionScores]) -> Manner:
-    """The manner of `MANNERS`, its voice weaker where the emotion is less certain; neutral on abstention."""
+def choose_style(emotions: Sequence[EmotionScores]) -> ResponseStyle:
+    """The style of `RESPONSE_STYLES`, its voice weaker where the emotion is less certain; neutral on abstention."""
     if not emotions or emotions[-1].abstained:
-        return NEUTRAL_MANNER
+        return NEUTRAL_STYLE
     felt = emotions[-1]
-    manner = MANNERS.get((felt.label, trend(emotions))) or MANNERS[felt.label, None]
-    return Manner(manner.tone, Voice(manner.voice.emotion, round(manner.voice.intensity * felt.confidence, 3)))
+    style = RESPONSE_STYLES.get((felt.label, trend(emotions))) or RESPONSE_STYLES[felt.label, None]
+    return ResponseStyle(style.tone, Voice(style.voice.emotion, round(style.voice.intensity * felt.confidence, 3)))
 
 
 def trend(emotions: Sequence[EmotionScores]) -> Trend | None:

@@ -38,7 +38,7 @@ def talk(
 ) -> Turn:
     """Answer the recording `question` in a voice that fits its emotion; the sound goes to `answer` (WAV).
 
-    `emotion_model` is a run folder, an adapter, a ready-made one or a base model,
+    `emotion_model` is a run folder, an adapter, a bundled one or a base model,
     `reply_model` what answers (default: GPT with OPENAI_API_KEY, else the embedded model), `tts_url` a
     speech service that runs already (default: ours, in a child process), `voice` the voiceprint that
     it speaks in (default: the voice of its engine). InputError where the recording cannot be used or

@@ -8,8 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from emolib.chat import Message, ReplyModel
-from emolib.dialogue.care import Care, Distress
 from emolib.dialogue.history import History
+from emolib.dialogue.safety import Distress, SafetyPolicy
 from emolib.dialogue.stages import Classifier
 from emolib.dialogue.turn import FALLBACK
 from emolib.emotions import EmotionScores
@@ -40,12 +40,16 @@ class TextSession:
     """A conversation whose history it keeps; a reply that fails leaves the session usable."""
 
     def __init__(
-        self, classifier: Classifier, model: ReplyModel, history: History | None = None, care: Care | None = None
+        self,
+        classifier: Classifier,
+        model: ReplyModel,
+        history: History | None = None,
+        safety: SafetyPolicy | None = None,
     ) -> None:
         self.classifier = classifier
         self.model = model
         self.history = history or History()
-        self.care = care or Care()
+        self.safety = safety or SafetyPolicy()
 
     def feel(self, line: str) -> EmotionScores:
         """The emotion of the user's line."""
@@ -73,8 +77,8 @@ class TextSession:
         return TextReply(text, times[0] - started if times else None, _rate(times), problem)
 
     async def _pieces(self, line: str, emotion: EmotionScores) -> AsyncIterator[str]:
-        if self.care.distress(line, [emotion]) is Distress.URGENT:
-            yield self.care.help_message
+        if self.safety.distress(line, [emotion]) is Distress.URGENT:
+            yield self.safety.help_message
             return
         async with aclosing(self.model.stream([*self.history.recent(), Message("user", line)], emotion)) as pieces:
             async for piece in pieces:

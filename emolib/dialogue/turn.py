@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from emolib.dialogue.care import Distress
 from emolib.dialogue.policy import Voice
+from emolib.dialogue.safety import Distress
 from emolib.emotions import EmotionScores
 
 __all__ = ["FALLBACK", "Turn"]

@@ -87,13 +87,13 @@ def evaluate_run(
     data: str | Path | Corpus,
     *,
     calibrate_on: str | Path | Corpus | None = None,
-    floor_on: str | Path | Corpus | None = None,
+    baseline_on: str | Path | Corpus | None = None,
     max_new_tokens: int = 8,
 ) -> Metrics:
     """Judge the run folder `run` on `data`: a corpus file, a cleaned folder (its test split) or a `Corpus`.
 
     Writes metrics.json, metrics.md, predictions.json and figures into the run folder. `calibrate_on` is a corpus that
-    the temperature is fitted on first; a cleaned folder's validation split serves without being named. `floor_on`
+    the temperature is fitted on first; a cleaned folder's validation split serves without being named. `baseline_on`
     is the corpus that a linear model is trained on for comparison. An interruption keeps the rows that were
     judged, marks the files as partial, and goes on as KeyboardInterrupt.
     """
@@ -107,8 +107,8 @@ def evaluate_run(
     if validation:
         loaded = _calibrate(loaded, load_split(validation, "validation"))
     metrics = evaluate_model(loaded, corpus, max_new_tokens=max_new_tokens)
-    if floor_on:
-        metrics = _with_floor(metrics, load_split(floor_on, "train"), corpus)
+    if baseline_on:
+        metrics = _with_floor(metrics, load_split(baseline_on, "train"), corpus)
     write_json(folder.metrics_path, metrics.as_dict())
     write_text(folder.metrics_path.with_suffix(".md"), metrics.table() + "\n")
     _write_predictions(folder.path / "predictions.json", metrics)
@@ -212,7 +212,7 @@ def _judge(loaded: EmotionModel, texts: Sequence[str], max_new_tokens: int) -> t
 
 
 def _with_floor(metrics: Metrics, train: Corpus, corpus: Corpus) -> Metrics:
-    from emolib.evaluate.floor import linear_floor
+    from emolib.evaluate.baseline import linear_floor
 
     floor = linear_floor(train, [corpus.texts[row] for row in metrics.judged], metrics.run.gold)
     return dataclasses.replace(metrics, floor=floor)

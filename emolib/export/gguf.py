@@ -45,7 +45,7 @@ def export_gguf(
     *,
     form: Literal["merged", "adapter"] = "merged",
 ) -> Manifest:
-    """Write `run`, a run folder or a ready-made adapter, as GGUF files into `out`, one for each of `quants`.
+    """Write `run`, a run folder or a bundled adapter, as GGUF files into `out`, one for each of `quants`.
 
     `form` "merged" adds the adapter to the base weights; "adapter" writes the base, quantised, and the adapter in
     f16 beside it. Files appear under their names when they are whole. UsageError for an unknown quantisation,
@@ -80,7 +80,7 @@ def load_run(run: str | Path) -> EmotionModel:
 
     source = find_adapter(run)
     if source.adapter is None:
-        raise UsageError(f"{run} is a base model, with no adapter to export; name a run folder or a ready-made adapter")
+        raise UsageError(f"{run} is a base model, with no adapter to export; name a run folder or a bundled adapter")
     return load_emotion_model(source, dtype=torch.float32, device="cpu")
 
 

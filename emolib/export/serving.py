@@ -49,7 +49,7 @@ def open_llm_server(
     """A running server and the names of its adapters; it serves until the result is let go of.
 
     `model` is a base GGUF file (default: the embedded chat model), an adapter a LoRA GGUF, a run folder or a
-    ready-made name; the last two are converted once and kept in emolib's cache. An adapter acts only on requests
+    bundled name; the last two are converted once and kept in emolib's cache. An adapter acts only on requests
     that name its scale, so any client that does not know of it talks to the base model. Errors are those of
     `start_server`, and ModelError where an adapter is of another base.
     """

@@ -15,7 +15,7 @@ __all__ = ["export_safetensors"]
 
 
 def export_safetensors(run: str | Path, out: str | Path) -> Path:
-    """Write `run`, a run folder or a ready-made adapter, merged and in float16, as a folder inside `out`; its path.
+    """Write `run`, a run folder or a bundled adapter, merged and in float16, as a folder inside `out`; its path.
 
     Beside the weights lie the base model's tokenizer and chat template, and `emolib.json` with the prompt, labels and
     end token. The folder appears under its name when it is whole, and takes the place of an older one. UsageError

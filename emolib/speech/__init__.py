@@ -11,7 +11,7 @@ from emolib.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "Ambience": "emolib.speech.ambient",
+        "NoiseProfile": "emolib.speech.noise",
         "AudioSink": "emolib.speech.sinks",
         "AudioSource": "emolib.speech.sources",
         "Emotion2Vec": "emolib.speech.funasr",
@@ -24,7 +24,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "FunASRRecognizer": "emolib.speech.funasr",
         "FusedDetector": "emolib.speech.vad",
         "FusionWeights": "emolib.speech.voice_emotion",
-        "Heard": "emolib.speech.listening",
+        "Transcribed": "emolib.speech.listening",
         "NoSpeech": "emolib.speech.transcript",
         "NullSink": "emolib.speech.sinks",
         "OrderedPlayer": "emolib.speech.playback",
@@ -48,7 +48,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "Transcript": "emolib.speech.transcript",
         "TranscriptionServer": "emolib.speech.transcription_server",
         "TurnDetector": "emolib.speech.turn",
-        "Unheard": "emolib.speech.listening",
+        "NoTranscript": "emolib.speech.listening",
         "VoiceDetector": "emolib.speech.vad",
         "WavSink": "emolib.speech.sinks",
         "WebRtcDetector": "emolib.speech.vad",

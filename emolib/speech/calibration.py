@@ -6,7 +6,7 @@ import numpy as np
 
 from emolib.audio import SAMPLE_RATE, AudioClip
 from emolib.errors import InputError
-from emolib.speech.ambient import Ambience, band_powers, frames, level_dbfs
+from emolib.speech.noise import NoiseProfile, band_powers, frames, level_dbfs
 from emolib.speech.vad import WebRtcDetector
 
 __all__ = ["calibrate"]
@@ -16,7 +16,7 @@ _FALSE_ALARMS = 0.05
 _UPSET_DB = 10.0
 
 
-def calibrate(clip: AudioClip) -> Ambience:
+def calibrate(clip: AudioClip) -> NoiseProfile:
     """The ambience in a clip of one or two seconds in which nobody speaks.
 
     Single loud frames (a door, a cough) are left out. InputError where the clip is under 0.3 s.
@@ -27,7 +27,7 @@ def calibrate(clip: AudioClip) -> Ambience:
     levels = np.array([level_dbfs(frame) for frame in pieces])
     calm = levels < np.median(levels) + _UPSET_DB
     bands = np.mean([band_powers(frame) for frame in pieces[calm]], axis=0)
-    return Ambience(
+    return NoiseProfile(
         floor_dbfs=float(10 * np.log10(np.mean(10 ** (levels[calm] / 10)))),
         spread_db=float(levels[calm].std()),
         bands=bands,

@@ -11,7 +11,7 @@ import numpy as np
 
 from emolib.audio import SAMPLE_RATE, AudioClip
 from emolib.errors import UsageError
-from emolib.speech.ambient import FRAME
+from emolib.speech.noise import FRAME
 from emolib.speech.turn import TurnDetector, TurnWatch
 from emolib.speech.vad import VoiceDetector
 

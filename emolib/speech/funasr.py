@@ -138,10 +138,10 @@ class ParaformerStream:
             self._step(self._waiting[:_CHUNK_SAMPLES], final=False)
             self._waiting = self._waiting[_CHUNK_SAMPLES:]
 
-    def hurry(self) -> None:
+    def flush(self) -> None:
         """Nothing is waiting for more than 600 ms anyway."""
 
-    def settle(self, spoken: int) -> None:
+    def commit(self, spoken: int) -> None:
         """Nothing is heard twice anyway."""
 
     def partial(self) -> tuple[str, int]:

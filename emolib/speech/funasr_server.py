@@ -138,10 +138,10 @@ class FunASRServerStream:
         for start in range(0, whole, _MESSAGE_SAMPLES):
             self._outbox.put(to_pcm16(samples[start : start + _MESSAGE_SAMPLES]))
 
-    def hurry(self) -> None:
+    def flush(self) -> None:
         """Nothing waits for more than 600 ms anyway."""
 
-    def settle(self, spoken: int) -> None:
+    def commit(self, spoken: int) -> None:
         """Nothing is heard twice anyway."""
 
     def partial(self) -> tuple[str, int]:

@@ -10,12 +10,12 @@ import numpy as np
 
 from emolib.audio import SAMPLE_RATE, AudioClip, write_wav
 from emolib.errors import EmolibError
-from emolib.speech.ambient import FRAME
 from emolib.speech.endpointing import Endpointer, SpeechEnd, SpeechStart
+from emolib.speech.noise import FRAME
 from emolib.speech.sources import AudioSource
 from emolib.speech.transcript import NoSpeech, RecognitionStream, StreamingRecognizer, Transcript
 
-__all__ = ["FalseAlarm", "Heard", "Partial", "SpeechLikely", "Unheard", "listen", "utterances"]
+__all__ = ["FalseAlarm", "NoTranscript", "Partial", "SpeechLikely", "Transcribed", "listen", "utterances"]
 
 #: A pause this long may be the end: what was said is recognised now.
 _PAUSE_S = 0.06
@@ -56,7 +56,7 @@ class Partial:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Transcribed:
     """An utterance with its transcript."""
 
     end: SpeechEnd
@@ -64,14 +64,14 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Unheard:
+class NoTranscript:
     """An utterance in which no words were understood, or whose recognition failed (`problem`)."""
 
     end: SpeechEnd
     problem: str | None = None
 
 
-Event = SpeechLikely | FalseAlarm | SpeechStart | Partial | SpeechEnd | Heard | Unheard
+Event = SpeechLikely | FalseAlarm | SpeechStart | Partial | SpeechEnd | Transcribed | NoTranscript
 
 
 def utterances(source: AudioSource, endpointer: Endpointer, *, save_to: Path | None = None) -> Iterator[AudioClip]:
@@ -86,7 +86,7 @@ def listen(source: AudioSource, endpointer: Endpointer, recognizer: StreamingRec
     """Everything that happens in `source`, in order.
 
     Partial transcripts set how long the endpointer waits. An utterance in which no words were
-    understood, or whose recognition failed, has an Unheard in place of its Heard. One that was cut because it
+    understood, or whose recognition failed, has a NoTranscript in place of its Transcribed. One that was cut because it
     was long (`end.reason` "limit") goes on in the next.
     """
     session = _Session(endpointer, recognizer)
@@ -169,11 +169,11 @@ class _Session:
     def _follow(self) -> Iterator[Partial]:
         silence_s = self._endpointer.silence_s
         if self._silence_s >= _LONG_PAUSE_S and not silence_s:
-            self._stream.settle(self._last_speech - self._first)
+            self._stream.commit(self._last_speech - self._first)
         self._silence_s, self._last_speech = silence_s, self._endpointer.last_speech
         in_pause = silence_s >= _PAUSE_S
         if in_pause and not self._hurried:
-            self._stream.hurry()
+            self._stream.flush()
         self._hurried = in_pause
         text, covered = self._stream.partial()
         if covered > self._seen:
@@ -189,10 +189,10 @@ class _Session:
         if not stream:
             return
         try:
-            yield Heard(event, stream.finish(event.end - self._first))
+            yield Transcribed(event, stream.finish(event.end - self._first))
         except NoSpeech:
-            yield Unheard(event)
+            yield NoTranscript(event)
         except EmolibError as error:
-            yield Unheard(event, str(error))
+            yield NoTranscript(event, str(error))
         finally:
             stream.close()

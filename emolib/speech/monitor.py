@@ -11,9 +11,9 @@ import numpy as np
 
 from emolib.audio import SAMPLE_RATE, AudioClip, write_wav
 from emolib.errors import InputError, UsageError
-from emolib.speech.ambient import FRAME, Ambience, level_dbfs
 from emolib.speech.calibration import calibrate
 from emolib.speech.endpointing import Endpointer, SpeechEnd, SpeechStart
+from emolib.speech.noise import FRAME, NoiseProfile, level_dbfs
 from emolib.speech.sources import AudioSource, FileSource, PyAudioSource, SoundDeviceSource
 from emolib.speech.turn import best_turn_detector
 from emolib.speech.vad import best_detector
@@ -48,7 +48,7 @@ def monitor(
     calibration_s: float = 1.5,
     seconds: float | None = None,
     save_to: Path | None = None,
-) -> Ambience:
+) -> NoiseProfile:
     """Measure the room, then show what is heard until `source` ends or `seconds` have passed.
 
     On a terminal the level moves in place; elsewhere only the utterances are written. They are saved as
@@ -82,7 +82,7 @@ def meter(level: float, floor: float, gate: float, speaking: bool) -> str:
     return f"[{''.join(bar)}] {level:4.0f} dBFS  floor {floor:4.0f}  gate {gate:4.0f}  {state}"
 
 
-def _measure(frames: Iterator[np.ndarray], out: TextIO, calibration_s: float) -> Ambience:
+def _measure(frames: Iterator[np.ndarray], out: TextIO, calibration_s: float) -> NoiseProfile:
     out.write(f"Measuring the room for {calibration_s:g} s: please say nothing.\n")
     out.flush()
     heard = list(islice(frames, round(calibration_s * SAMPLE_RATE / FRAME)))

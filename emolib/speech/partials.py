@@ -22,7 +22,7 @@ class PartialTranscripts:
     """A `RecognitionStream` that transcribes what has been said so far, again and again.
 
     The first pass starts after `first_s`, each further one after another `every_s` seconds. Each covers the
-    utterance from its start, or from the last long pause that was understood (`settle`), so the one that began after
+    utterance from its start, or from the last long pause that was understood (`commit`), so the one that began after
     the last word is the final transcript: `finish` then has nothing left to do. That one does not wait for a pass that
     runs: two may run at once. `finish` waits for at most `patience_s`.
     """
@@ -55,13 +55,13 @@ class PartialTranscripts:
             self._count += len(samples)
             self._start_if_due()
 
-    def hurry(self) -> None:
+    def flush(self) -> None:
         """Transcribe what is there now, beside the present pass if there is one."""
         with self._changed:
             self._next = self._count
             self._start_if_due(_AT_ONCE)
 
-    def settle(self, spoken: int) -> None:
+    def commit(self, spoken: int) -> None:
         """Let later passes begin after the pause, where the words before it were understood in time."""
         with self._changed:
             enough = self._covered - self._settled_up_to >= _LEAST_SETTLED_S * SAMPLE_RATE
@@ -143,10 +143,10 @@ class FinalTranscript:
         """Take the next samples, float32 at 16 kHz."""
         self._pieces.append(samples)
 
-    def hurry(self) -> None:
+    def flush(self) -> None:
         """Nothing is done before the end."""
 
-    def settle(self, spoken: int) -> None:
+    def commit(self, spoken: int) -> None:
         """Nothing is known before the end."""
 
     def partial(self) -> tuple[str, int]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from emolib.audio import SAMPLE_RATE, from_pcm16, mix_down, read_audio
 from emolib.errors import DeviceError, InputError, MissingDependency
-from emolib.speech.ambient import FRAME
+from emolib.speech.noise import FRAME
 
 __all__ = ["AudioSource", "FileSource", "PyAudioSource", "QueueSource", "SoundDeviceSource"]
 

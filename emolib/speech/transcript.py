@@ -79,11 +79,11 @@ class RecognitionStream(Protocol):
         """Take the next samples, of any number; returns at once."""
         ...
 
-    def hurry(self) -> None:
+    def flush(self) -> None:
         """A pause has begun: recognise what is there now, the utterance may be over."""
         ...
 
-    def settle(self, spoken: int) -> None:
+    def commit(self, spoken: int) -> None:
         """Speech goes on after a long pause: what was said up to sample `spoken` need not be heard again."""
         ...
 

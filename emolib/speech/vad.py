@@ -14,7 +14,7 @@ import numpy as np
 
 from emolib.audio import SAMPLE_RATE, to_pcm16
 from emolib.errors import MissingDependency
-from emolib.speech.ambient import QUIET_ROOM, Ambience, NoiseFloor, band_powers, level_dbfs
+from emolib.speech.noise import QUIET_ROOM, NoiseFloor, NoiseProfile, band_powers, level_dbfs
 
 __all__ = [
     "FusedDetector",
@@ -100,7 +100,7 @@ class SileroDetector:
 class GateDetector:
     """The energy gate alone: one where a frame is louder than the gate of the room."""
 
-    def __init__(self, ambience: Ambience = QUIET_ROOM) -> None:
+    def __init__(self, ambience: NoiseProfile = QUIET_ROOM) -> None:
         self._gate = ambience.gate_dbfs
 
     def push(self, frame: np.ndarray) -> float:
@@ -118,7 +118,7 @@ class FusedDetector:
     follows the room where the voice detector is sure that nobody speaks.
     """
 
-    def __init__(self, voice: VoiceDetector, ambience: Ambience = QUIET_ROOM) -> None:
+    def __init__(self, voice: VoiceDetector, ambience: NoiseProfile = QUIET_ROOM) -> None:
         self._voice = voice
         self._ambience = ambience
         self._weights = _WEIGHTS[type(voice)]
@@ -168,7 +168,7 @@ class Hysteresis:
         return self.speaking
 
 
-def best_detector(ambience: Ambience = QUIET_ROOM) -> FusedDetector:
+def best_detector(ambience: NoiseProfile = QUIET_ROOM) -> FusedDetector:
     """Silero fused with the noise floor; WebRTC in its calibrated mode where Silero is not installed."""
     try:
         voice: VoiceDetector = SileroDetector()

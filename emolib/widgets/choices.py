@@ -10,7 +10,7 @@ from pathlib import Path
 from emolib.chat import LlamaReplyModel, OpenAIReplyModel, ReplyModel
 from emolib.chat.embedded import EMBEDDED_NAME
 from emolib.dialogue import default_reply_model
-from emolib.emotion_model import find_adapter, ready_made
+from emolib.emotion_model import bundled, find_adapter
 from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import EmolibError, UsageError
 from emolib.llama.gguf import read_header
@@ -46,9 +46,9 @@ class Choice:
 
 
 def emotion_models(folders: Sequence[Path] = _FOLDERS) -> list[str]:
-    """The ready-made adapters, and the run folders and emotion GGUF files in `folders` or one level below."""
+    """The bundled adapters, and the run folders and emotion GGUF files in `folders` or one level below."""
     runs = {str(path.parent.parent) for path in _found("adapter/adapter_config.json", folders)}
-    return [*ready_made(), *sorted(runs), *sorted(_gguf_files(folders, for_emotion=True))]
+    return [*bundled(), *sorted(runs), *sorted(_gguf_files(folders, for_emotion=True))]
 
 
 def reply_models(folders: Sequence[Path] = _FOLDERS) -> list[str]:

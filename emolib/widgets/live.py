@@ -20,8 +20,8 @@ from emolib.dialogue import AgentTurn, History, Stages, open_stages
 from emolib.dialogue.live import Recordings, write_trace
 from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import EmolibError
-from emolib.speech.ambient import QUIET_ROOM, Ambience, level_dbfs
 from emolib.speech.calibration import calibrate
+from emolib.speech.noise import QUIET_ROOM, NoiseProfile, level_dbfs
 from emolib.tts import VoiceLibrary
 from emolib.widgets.choices import COMPUTER, OWN_VOICE, PAGE, Choice, emotion_models, open_reply_model, reply_models
 from emolib.widgets.session import ENDED, Session
@@ -69,7 +69,7 @@ class LivePanel:
         self.choice = Choice(str(emotion_model), self._offered["reply_model"][0])
         self._engines = engines or self._open_engines
         self._tts_url = tts_url
-        self._ambience: Ambience = QUIET_ROOM
+        self._ambience: NoiseProfile = QUIET_ROOM
         self._calibrating: list[np.ndarray] | None = None
         self._rate = SAMPLE_RATE
         self._session: Session | None = None

@@ -23,7 +23,7 @@ _MAX_UPLOAD_BYTES = 50_000_000
 class TalkPanel:
     """Upload a recording, press the button, hear the answer; the last line of a cell shows the panel.
 
-    `emotion_model` is what `emolib talk --model` takes: a run folder, an adapter, or a ready-made one.
+    `emotion_model` is what `emolib talk --model` takes: a run folder, an adapter, or a bundled one.
     The work runs in a thread of its own, so that other cells can be run meanwhile; `wait()` waits for it.
     """
 
@@ -105,7 +105,7 @@ class TalkPanel:
 
     def _show(self, turn: Mapping[str, Any], answer: Path) -> None:
         heard, reply = html.escape(turn["transcript"]), html.escape(turn["reply"])
-        self._words.value = f"<p><b>Heard:</b> {heard}</p><p><b>Reply:</b> {reply}</p>"
+        self._words.value = f"<p><b>Transcribed:</b> {heard}</p><p><b>Reply:</b> {reply}</p>"
         self._bars.value = emotion_bars(turn["probabilities"])
         self._sound.children = [_ipywidgets().Audio.from_file(str(answer), autoplay=False, loop=False)]
         self._status.value = f"Felt: <b>{turn['emotion']}</b>"

@@ -14,7 +14,7 @@ from emolib.dialogue import AgentTurn, History, Stages, VoiceAgent, events_of
 from emolib.dialogue.live import Recordings
 from emolib.emotions import EmotionScores
 from emolib.errors import EmolibError
-from emolib.speech.ambient import Ambience
+from emolib.speech.noise import NoiseProfile
 from emolib.tts import SpeechRequest
 from emolib.widgets.speaker import BrowserSink
 
@@ -39,7 +39,7 @@ class Session:
     source: Any
     sink: Any
     open_engines: Callable[[], AbstractContextManager[Stages]]
-    ambience: Ambience
+    ambience: NoiseProfile
     history: History
     voice: Callable[[], str | None]
     meet: Callable[[Stages], str]
@@ -131,7 +131,7 @@ class Session:
             await stages.reply_model.aclose()
 
     async def _shown(self, events: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        from emolib.speech import Heard, Partial, SpeechStart
+        from emolib.speech import Partial, SpeechStart, Transcribed
 
         async with contextlib.aclosing(events):
             async for event in events:
@@ -139,7 +139,7 @@ class Session:
                     self.view.status = "I hear you …"
                 elif isinstance(event, Partial):
                     self.view.partial = f"{event.text} …"
-                elif isinstance(event, Heard):
+                elif isinstance(event, Transcribed):
                     with self.view.hold_sync():
                         self.view.partial, self.view.status = event.transcript.text, "Thinking …"
                 yield event

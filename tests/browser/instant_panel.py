@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from dialogue_stages import Felt, Heard, Replies, scores
+from dialogue_stages import Replies, ScriptedClassifier, ScriptedRecognizer, scores
 
 from emolib.audio import AudioClip
 from emolib.dialogue import Stages
@@ -29,6 +29,12 @@ class Hums:
 def instant_panel(answer: str = "That is good news, and I am glad with you. " * 3) -> LivePanel:
     @contextmanager
     def engines(_choice: Choice) -> Iterator[Stages]:
-        yield Stages(Heard("I am so happy today."), Felt(scores("joy")), Replies(answer), Hums(), "a test")
+        yield Stages(
+            ScriptedRecognizer("I am so happy today."),
+            ScriptedClassifier(scores("joy")),
+            Replies(answer),
+            Hums(),
+            "a test",
+        )
 
     return LivePanel(engines=engines)

@@ -25,28 +25,28 @@ PLAIN = {
 
 
 @cache
-def ready_made(name: str) -> EmotionClassifier:
+def bundled(name: str) -> EmotionClassifier:
     return EmotionClassifier.load(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_names_the_emotion_of_a_plain_sentence(name: str) -> None:
-    found = [scores.label for scores in ready_made(name).classify(list(PLAIN))]
+    found = [scores.label for scores in bundled(name).classify(list(PLAIN))]
     assert found == list(PLAIN.values())
 
 
 def test_everyday_is_what_is_loaded_without_a_name() -> None:
     texts = list(PLAIN)
     unnamed = EmotionClassifier.load().classify(texts)
-    assert [scores.label for scores in unnamed] == [scores.label for scores in ready_made("everyday").classify(texts)]
+    assert [scores.label for scores in unnamed] == [scores.label for scores in bundled("everyday").classify(texts)]
 
 
 def test_everyday_is_right_on_most_of_our_test_sentences_and_abstains_on_most_neutral_ones() -> None:
     corpus = sample_corpus("test")
     texts, labels = corpus.texts[::5], corpus.labels[::5]
-    scores = ready_made("everyday").classify(texts)
+    scores = bundled("everyday").classify(texts)
     right = sum(score.label == label for score, label in zip(scores, labels, strict=True))
-    plain = ready_made("everyday").classify(neutral_sentences()[::4])
+    plain = bundled("everyday").classify(neutral_sentences()[::4])
     assert right / len(texts) > 0.5
     assert sum(score.abstained for score in plain) / len(plain) > 0.5
 

@@ -1,11 +1,11 @@
-"""The ready-made adapters on both data sets, beside a linear model on the same rows.
+"""The bundled adapters on both data sets, beside a linear model on the same rows.
 
-    python -m benchmarks.ready_made [--quick] [--json FILE]
+    python -m benchmarks.bundled [--quick] [--json FILE]
 
 For each adapter: accuracy on CARER's validation split and on our own test sentences; on GoEmotions' dev comments whose
 labels fall into one group of `emolib.emotions.GOEMOTIONS`, macro-F1 over the six labels and neutral (an adapter answers
 neutral by abstaining) and accuracy on the emotional ones; and the share of our neutral sentences on which it abstains.
-`--quick` takes 500 rows of each data set. How the adapters are made is in `benchmarks/_ready_made_recipe.py`.
+`--quick` takes 500 rows of each data set. How the adapters are made is in `benchmarks/_bundled_recipe.py`.
 
 Needs CARER and GoEmotions in $EMOLIB_DATA (default ../shared/data).
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks._ready_made_data import (
+from benchmarks._bundled_data import (
     DATA,
     NAMES,
     answers_of,
@@ -89,4 +89,4 @@ def _linear(corpus: Corpus, rows: int | None) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(measure, "ready_made", ["emolib", "torch", "transformers", "peft", "scikit-learn"]))
+    sys.exit(run(measure, "bundled", ["emolib", "torch", "transformers", "peft", "scikit-learn"]))

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from emolib.dialogue.policy import Manner, Voice
+from emolib.dialogue.policy import ResponseStyle, Voice
 from emolib.emotions import EmotionScores
 
-__all__ = ["CALM", "HELP_MESSAGE", "Care", "Distress"]
+__all__ = ["CALM", "HELP_MESSAGE", "Distress", "SafetyPolicy"]
 
-#: The manner for distress: careful words in a warm, slow and even voice.
-CALM = Manner("careful", Voice("love", 0.5))
+#: The response style for distress: careful words in a warm, slow and even voice.
+CALM = ResponseStyle("careful", Voice("love", 0.5))
 
 HELP_MESSAGE = (
     "I am really glad that you told me. If you might hurt yourself, please call your local emergency number, or"
@@ -39,7 +39,7 @@ class Distress(Enum):
 
 
 @dataclass(frozen=True)
-class Care:
+class SafetyPolicy:
     """When a turn counts as distress, and what is said then.
 
     URGENT: words of self-harm; `help_message` is the whole answer, and no model writes one.

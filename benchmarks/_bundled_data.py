@@ -1,4 +1,4 @@
-"""What the ready-made adapters are made from and judged on, and the score that their threshold is fitted to."""
+"""What the bundled adapters are made from and judged on, and the score that their threshold is fitted to."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Rows = list[tuple[str, str]]
 def require_data() -> None:
     """Say what is missing, and stop."""
     if not (DATA / "carer").is_dir() or not (DATA / "goemotions").is_dir():
-        sys.exit(f"the benchmark of the ready-made adapters needs CARER and GoEmotions in {DATA}; set EMOLIB_DATA")
+        sys.exit(f"the benchmark of the bundled adapters needs CARER and GoEmotions in {DATA}; set EMOLIB_DATA")
 
 
 def goemotions(split: str) -> list[tuple[str, str]]:

@@ -1,11 +1,11 @@
-"""How the two ready-made adapters are made, from their corpora to the files that ship.
+"""How the two bundled adapters are made, from their corpora to the files that ship.
 
-    python -m benchmarks._ready_made_recipe train carer|everyday [--out build/ready-made]
-    python -m benchmarks._ready_made_recipe install [--out build/ready-made] [--json FILE]
+    python -m benchmarks._bundled_recipe train carer|everyday [--out build/bundled]
+    python -m benchmarks._bundled_recipe install [--out build/bundled] [--json FILE]
 
 `train` builds the corpus and trains with the package's own `train`; stopped, it goes on where it was. `install` fits
 what an adapter saves beside its weights (temperature, and the confidence under which a text counts as neutral), writes
-float16 adapters to emolib/adapters, judges them with `benchmarks.ready_made`, and writes their model cards.
+float16 adapters to emolib/adapters, judges them with `benchmarks.bundled`, and writes their model cards.
 
 carer:     CARER's 16,000 training rows after our cleaning, without those that a linear model finds mislabelled.
 everyday:  GoEmotions' training comments whose labels fall into one group of `emolib.emotions.GOEMOTIONS`, and our
@@ -33,7 +33,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks._ready_made_data import (
+from benchmarks._bundled_data import (
     DATA,
     NAMES,
     ROOT,
@@ -46,7 +46,7 @@ from benchmarks._ready_made_data import (
     require_data,
 )
 from benchmarks._report import Report
-from benchmarks.ready_made import measure
+from benchmarks.bundled import measure
 from emolib.classify import EmotionClassifier
 from emolib.data import Corpus, load_split
 from emolib.emotions import EMOTIONS, NEUTRAL
@@ -224,7 +224,7 @@ def _card(name: str, runs: list[RunFolder], report: Report) -> str:
         [[f"{row[column]:.3f}" if column != "model" else row[column] for column in columns] for row in report.rows],
     )
     settings = {key: value for key, value in runs[-1].config["settings"].items() if key not in _NOT_IN_CARDS}
-    return f"""# The ready-made adapter `{name}`
+    return f"""# The bundled adapter `{name}`
 
 A LoRA adapter for SmolLM2-135M-Instruct (float16) that names one of six emotions: sadness, joy, love, anger, fear,
 surprise. `EmotionClassifier.load("{name}")` loads it.
@@ -233,7 +233,7 @@ surprise. `EmotionClassifier.load("{name}")` loads it.
 
 **Limits.** {_LIMITS[name]}
 
-**Results**, of `python -m benchmarks.ready_made`, both adapters beside a linear model on the same rows. Macro-F1
+**Results**, of `python -m benchmarks.bundled`, both adapters beside a linear model on the same rows. Macro-F1
 is over the six labels and neutral, which an adapter answers by abstaining below its confidence threshold.
 
 {table}
@@ -263,7 +263,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for command in ("train", "install"):
         added = commands.add_parser(command)
-        added.add_argument("--out", type=Path, default=ROOT / "build" / "ready-made")
+        added.add_argument("--out", type=Path, default=ROOT / "build" / "bundled")
         if command == "train":
             added.add_argument("name", choices=NAMES)
         else:
@@ -273,7 +273,7 @@ def main() -> None:
     if options.command == "train":
         train_adapter(options.name, options.out)
         return
-    report = Report("ready_made", ["emolib", "torch", "transformers", "peft", "scikit-learn"])
+    report = Report("bundled", ["emolib", "torch", "transformers", "peft", "scikit-learn"])
     install(report, options.out)
     print(report.table())
     if options.json:

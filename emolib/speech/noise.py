@@ -9,7 +9,7 @@ import numpy as np
 
 from emolib.audio import SAMPLE_RATE
 
-__all__ = ["FRAME", "QUIET_ROOM", "Ambience", "NoiseFloor", "band_powers", "frames", "level_dbfs"]
+__all__ = ["FRAME", "QUIET_ROOM", "NoiseFloor", "NoiseProfile", "band_powers", "frames", "level_dbfs"]
 
 #: Samples of a frame: 30 ms at 16 kHz, the longest that WebRTC's detector takes.
 FRAME = 480
@@ -30,7 +30,7 @@ _TIME_CONSTANT_S = 1.5
 
 
 @dataclass(frozen=True, eq=False)
-class Ambience:
+class NoiseProfile:
     """What a room sounds like when nobody speaks.
 
     `floor_dbfs` is the level of the noise and `spread_db` its deviation over frames; `bands` holds the
@@ -66,13 +66,13 @@ class Ambience:
 
 
 #: Assumed until a room has been measured.
-QUIET_ROOM = Ambience(-60.0, 2.0, np.full(len(_BINS_PER_BAND), 1e-6, dtype=np.float32), 2)
+QUIET_ROOM = NoiseProfile(-60.0, 2.0, np.full(len(_BINS_PER_BAND), 1e-6, dtype=np.float32), 2)
 
 
 class NoiseFloor:
     """The noise floor of a room, followed while nobody speaks."""
 
-    def __init__(self, ambience: Ambience = QUIET_ROOM) -> None:
+    def __init__(self, ambience: NoiseProfile = QUIET_ROOM) -> None:
         self._bands = ambience.bands.astype(np.float64)
         self._power = 10 ** (ambience.floor_dbfs / 10)
         self._frames = ambience.frames
