@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import jiwer
 import numpy as np
 import pytest
-from dialogue_stages import Transcribed as Instant
+from dialogue_stages import ScriptedRecognizer as Instant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from voices import SENTENCE, silence, spoken, white_noise
