@@ -15,7 +15,7 @@ from voices import silence, spoken, white_noise
 
 from emolib.audio import AudioClip, read_audio
 from emolib.errors import ServiceError, UsageError
-from emolib.speech import FunASRServer, NoSpeech, SpeechRecognizer, TranscriptionServer
+from emolib.speech import FunASRServer, NoSpeech, SpeechRecognizer, Transcript, TranscriptionServer
 
 TONE = AudioClip(white_noise(1.3, -20), 16_000, "question.wav")
 SEGMENT = {
@@ -62,11 +62,11 @@ def test_partial_transcripts_come_while_speech_goes_on_and_are_corrected_at_the_
         stream = FunASRServer(server.url).stream()
         stream.push(TONE.samples)
         end = time.monotonic() + 5
-        while stream.partial()[0] != "今天天汽" and time.monotonic() < end:
+        while (stream.partial()[0] or Transcript("")).text != "今天天汽" and time.monotonic() < end:
             time.sleep(0.01)
-        text, covered = stream.partial()
+        found, covered = stream.partial()
         transcript = stream.finish(len(TONE))
-    assert text == "今天天汽"
+    assert found.text == "今天天汽"
     assert 0 < covered <= len(TONE)
     assert transcript.text == "今天天气真好。"
     assert transcript.words[0].end == 1.13
@@ -113,7 +113,7 @@ def test_a_server_that_dies_while_somebody_speaks_is_reported_at_the_end_of_the_
         stream = FunASRServer(server.url, timeout_s=2).stream()
         for _ in range(3):
             stream.push(TONE.samples)
-            assert stream.partial() == ("", 0)
+            assert stream.partial() == (None, 0)
         with pytest.raises(ServiceError, match="closed the connection before the transcript came"):
             stream.finish(3 * len(TONE))
 
@@ -195,7 +195,7 @@ def test_a_stream_asks_once_at_its_end():
         for _ in range(3):
             stream.push(TONE.samples)
             stream.flush()
-            assert stream.partial() == ("", 0)
+            assert stream.partial() == (None, 0)
         assert stream.finish(len(TONE)).text == "yes"
     assert len(server.keys) == 1
 

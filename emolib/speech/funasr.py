@@ -144,9 +144,10 @@ class ParaformerStream:
     def commit(self, spoken: int) -> None:
         """Nothing is heard twice anyway."""
 
-    def partial(self) -> tuple[str, int]:
-        """The text so far and the number of samples it covers."""
-        return self._text.strip(), self._covered
+    def partial(self) -> tuple[Transcript | None, int]:
+        """Return the transcript so far and the number of samples it covers."""
+        text = self._text.strip()
+        return (Transcript(text) if text else None), self._covered
 
     def finish(self, spoken: int) -> Transcript:
         """The transcript. NoSpeech where nothing was understood."""

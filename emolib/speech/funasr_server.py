@@ -144,10 +144,11 @@ class FunASRServerStream:
     def commit(self, spoken: int) -> None:
         """Nothing is heard twice anyway."""
 
-    def partial(self) -> tuple[str, int]:
-        """The text so far, and the number of samples it covers at least."""
+    def partial(self) -> tuple[Transcript | None, int]:
+        """Return the transcript so far, and the number of samples it covers at least."""
         with self._changed:
-            return self._answers.text, self._covered
+            found = self._answers.transcript()
+            return (found if found.text else None), self._covered
 
     def finish(self, spoken: int) -> Transcript:
         """The transcript. NoSpeech where nothing was understood, ServiceError where the server failed."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from emolib.audio import SAMPLE_RATE, AudioClip, write_wav
-from emolib.errors import EmolibError
+from emolib.errors import EmolibError, ServiceError
 from emolib.speech.endpointing import Endpointer, SpeechEnd, SpeechStart
 from emolib.speech.noise import FRAME
 from emolib.speech.sources import AudioSource
@@ -45,14 +46,16 @@ class FalseAlarm:
 
 @dataclass(frozen=True)
 class Partial:
-    """What was understood of the present utterance so far; it covers the sound up to sample `position`.
+    """What was understood of the current utterance so far; it covers the sound up to sample `position`.
 
     `in_pause`: the speaker is silent, and it covers all that was spoken; it may be the whole utterance.
+    `voice_emotion`: as in `Transcript`.
     """
 
     text: str
     position: int
     in_pause: bool = False
+    voice_emotion: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ class _Session:
     def __init__(self, endpointer: Endpointer, recognizer: StreamingRecognizer) -> None:
         self._endpointer = endpointer
         self._recognizer = recognizer
-        self._stream: RecognitionStream | None = None
+        self._stream: _GuardedStream | None = None
         self._first = 0
         self._hurried = False
         self._seen = 0
@@ -163,7 +166,7 @@ class _Session:
         self._seen = 0
         self._hurried = False
         self._silence_s = 0.0
-        self._stream = self._recognizer.stream()
+        self._stream = _GuardedStream(self._recognizer)
         self._stream.push(clip.samples)
 
     def _follow(self) -> Iterator[Partial]:
@@ -175,13 +178,14 @@ class _Session:
         if in_pause and not self._hurried:
             self._stream.flush()
         self._hurried = in_pause
-        text, covered = self._stream.partial()
+        found, covered = self._stream.partial()
         if covered > self._seen:
             self._seen = covered
             in_pause = in_pause and self._first + covered >= self._endpointer.last_speech
-            yield Partial(text, self._first + covered, in_pause)
-        if text:
-            self._endpointer.hint(text, self._first + covered)
+            position = self._first + covered
+            yield Partial(found.text, position, in_pause, found.voice_emotion) if found else Partial("", position)
+        if found:
+            self._endpointer.hint(found.text, self._first + covered)
 
     def _end(self, event: SpeechEnd) -> Iterator[Event]:
         yield event
@@ -196,3 +200,45 @@ class _Session:
             yield NoTranscript(event, str(error))
         finally:
             stream.close()
+
+
+class _GuardedStream:
+    """A `RecognitionStream` whose recogniser may raise anything at any time: `finish` raises it as an EmolibError."""
+
+    def __init__(self, recognizer: StreamingRecognizer) -> None:
+        self._failure: EmolibError | None = None
+        self._stream: RecognitionStream | None = None
+        self._stream = self._guarded(recognizer.stream)
+
+    def push(self, samples: np.ndarray) -> None:
+        self._guarded(lambda: self._stream.push(samples))
+
+    def flush(self) -> None:
+        self._guarded(lambda: self._stream.flush())
+
+    def commit(self, spoken: int) -> None:
+        self._guarded(lambda: self._stream.commit(spoken))
+
+    def partial(self) -> tuple[Transcript | None, int]:
+        return self._guarded(lambda: self._stream.partial()) or (None, 0)
+
+    def finish(self, spoken: int) -> Transcript:
+        found = self._guarded(lambda: self._stream.finish(spoken))
+        if self._failure:
+            raise self._failure
+        return found
+
+    def close(self) -> None:
+        if self._stream:
+            self._stream.close()
+
+    def _guarded(self, work: Callable[[], Any]) -> Any:
+        if self._failure:
+            return None
+        try:
+            return work()
+        except EmolibError as error:
+            self._failure = error
+        except Exception as error:
+            self._failure = ServiceError(f"{type(error).__name__}: {error}")
+        return None

@@ -68,10 +68,10 @@ class PartialTranscripts:
             if self._transcript and self._covered >= spoken and enough and not self._failure:
                 self._settled, self._settled_up_to = self._transcript, self._covered
 
-    def partial(self) -> tuple[str, int]:
-        """The text so far and the number of samples it covers; empty while nothing was understood."""
+    def partial(self) -> tuple[Transcript | None, int]:
+        """Return the transcript so far (None: nothing was understood) and the number of samples it covers."""
         with self._changed:
-            return (self._transcript.text if self._transcript else ""), self._covered
+            return self._transcript, self._covered
 
     def finish(self, spoken: int) -> Transcript:
         """The transcript of the utterance whose speech ended at sample `spoken`.
@@ -123,6 +123,8 @@ class PartialTranscripts:
             pass
         except EmolibError as error:
             failure = error
+        except Exception as error:  # a recogniser of the user's may raise anything; `finish` must not wait for it
+            failure = ServiceError(f"the recogniser failed: {type(error).__name__}: {error}")
         with self._changed:
             self._running -= 1
             # The shorter of two may end later, and has nothing new to say.
@@ -149,9 +151,9 @@ class FinalTranscript:
     def commit(self, spoken: int) -> None:
         """Nothing is known before the end."""
 
-    def partial(self) -> tuple[str, int]:
-        """Nothing is known before the end."""
-        return "", 0
+    def partial(self) -> tuple[None, int]:
+        """Return nothing: nothing is known before the end."""
+        return None, 0
 
     def finish(self, spoken: int) -> Transcript:
         """The transcript of the utterance. NoSpeech where nothing was said."""

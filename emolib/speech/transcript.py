@@ -87,8 +87,8 @@ class RecognitionStream(Protocol):
         """Speech goes on after a long pause: what was said up to sample `spoken` need not be heard again."""
         ...
 
-    def partial(self) -> tuple[str, int]:
-        """The text so far, and the number of samples that it covers."""
+    def partial(self) -> tuple[Transcript | None, int]:
+        """Return what was understood so far (None: nothing), and the number of samples that it covers."""
         ...
 
     def finish(self, spoken: int) -> Transcript:
