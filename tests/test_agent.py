@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dialogue_stages import only_whole, scores
+from scripted_engines import only_whole, scores
 from virtual_time import VirtualPlayer, now, run_virtually
 
 from emolib.audio import AudioClip
@@ -21,10 +21,9 @@ from emolib.dialogue import (
     FALLBACK,
     HELP_MESSAGE,
     AgentSettings,
-    AgentTurn,
     Distress,
     ResponseStyle,
-    Stages,
+    Turn,
     Voice,
     VoiceAgent,
 )
@@ -41,6 +40,7 @@ from emolib.speech import (
     Transcribed,
     Transcript,
 )
+from emolib.stack import Engines
 
 REPLY = "That is good news, I am glad. Tell me more about it. Was it hard?"
 
@@ -121,13 +121,13 @@ class World:
         voice = only_whole(self)
         if self.pieces:
             voice.stream = self.speak_in_pieces
-        stages = Stages(None, self, self, voice, "a test")
+        stages = Engines(None, self, self, voice)
         return VoiceAgent(stages, player, settings=self.settings, offload=self.offload, clock=now, **options)
 
-    def converse(self, *script: Any, **options: Any) -> list[AgentTurn]:
+    def converse(self, *script: Any, **options: Any) -> list[Turn]:
         """The turns of a script: events, and seconds between them."""
 
-        async def run() -> list[AgentTurn]:
+        async def run() -> list[Turn]:
             return await self.agent(**options).converse(played(script))
 
         return run_virtually(run())
@@ -579,7 +579,7 @@ def test_twenty_turns_each_interrupted():
 def test_a_stage_that_fails_is_named_and_the_next_turn_works(stage: str, error: type[Exception]):
     world = World(fails=frozenset([stage]), raises=error)
 
-    async def run() -> list[AgentTurn]:
+    async def run() -> list[Turn]:
         agent = world.agent()
 
         async def script() -> AsyncIterator[Any]:

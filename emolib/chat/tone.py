@@ -82,11 +82,16 @@ def tone_for(emotion: EmotionScores | None) -> str:
 
 
 def short_prompt(history: Sequence[Message], emotion: EmotionScores | None, tone: str | None = None) -> list[Message]:
-    """The messages for a small model: the role, examples, the history, and the tone in its last message."""
+    """Return the messages for a small model: the role, examples, the history, and the tone in its last message.
+
+    A tone that is a sentence, and no name of TONES, joins the role.
+    """
     tone = tone or tone_for(emotion)
+    guidance = "" if tone in TONES else f" {tone}"
+    tone = tone_for(emotion) if guidance else tone
     if tone == NEUTRAL:
-        return [*_short_opening([("", _FACT), ("", _REMARK)]), *history]
-    opening = _short_opening([(f"[{label}] ", example) for label, example in _EXAMPLES.items()])
+        return [*_short_opening([("", _FACT), ("", _REMARK)], guidance), *history]
+    opening = _short_opening([(f"[{label}] ", example) for label, example in _EXAMPLES.items()], guidance)
     *before, last = history
     return [*opening, *before, Message(last.role, f"[{tone}] {last.content}")]
 
@@ -102,8 +107,8 @@ def full_opening(emotion: EmotionScores | None, tone: str | None = None) -> str:
     return f"{_ROLE} {TONES.get(tone, tone)}\nEmotion heard in the last message: {_scores(emotion)}"
 
 
-def _short_opening(examples: Sequence[tuple[str, tuple[str, str]]]) -> list[Message]:
-    opening = [Message("system", _SHORT_ROLE)]
+def _short_opening(examples: Sequence[tuple[str, tuple[str, str]]], guidance: str) -> list[Message]:
+    opening = [Message("system", _SHORT_ROLE + guidance)]
     for mark, (question, answer) in examples:
         opening += [Message("user", mark + question), Message("assistant", answer)]
     return opening

@@ -27,6 +27,7 @@ __all__ = [
     "FunASRRecognizer",
     "ParaformerStream",
     "ParaformerStreaming",
+    "locate_model",
     "parse_sensevoice",
 ]
 
@@ -237,12 +238,12 @@ class _Model:
         except ImportError as error:
             raise MissingDependency("the package funasr", extra="funasr") from error
         self.name = str(model)
-        named = {part: _located(name, hub) for part, name in parts.items() if name}
+        named = {part: locate_model(name, hub) for part, name in parts.items() if name}
         if "vad_model" in named:
             named["vad_kwargs"] = {"max_end_silence_time": _END_SILENCE_MS, "max_single_segment_time": 30_000}
         try:
             self._model = AutoModel(
-                model=_located(model, hub),
+                model=locate_model(model, hub),
                 hub=hub,
                 device=device,
                 ncpu=threads,
@@ -290,7 +291,7 @@ def _words(result: Mapping[str, Any]) -> Iterator[Word]:
             yield Word(part, start / 1000, end / 1000)
 
 
-def _located(model: str | Path, hub: Hub) -> str:
+def locate_model(model: str | Path, hub: Hub = "ms") -> str:
     """A folder, or a name that the hub will know; ModelError within 5 seconds where neither can be had."""
     path = Path(model).expanduser()
     if path.is_dir():
