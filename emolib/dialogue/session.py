@@ -57,9 +57,9 @@ def hold_conversation(
     """
     from emolib.audio import read_audio
 
-    _check_paths(recordings, answer)
     for path in recordings:
         read_audio(path)
+    _check_paths(recordings, answer)
     with ExitStack() as exits:
         # Devices first: what is missing is said before models are loaded.
         source: Any = None
