@@ -12,11 +12,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import emolib
 from emolib.emotions import DEFAULT_EMOTION_MODEL, EMOTIONS
 from emolib.errors import EmolibError, UsageError
+
+if TYPE_CHECKING:
+    from emolib.finetune import TrainSettings
 
 __all__ = ["main"]
 
@@ -150,11 +153,16 @@ def _say(stage: str) -> None:
 
 def _add_train(commands: Any) -> None:
     parser = _command(commands, "train", _train, "Fine-tune a base model with LoRA.")
-    parser.add_argument("--data", required=True, help="a folder made by `emolib clean`, or a corpus file")
+    _add_task(parser)
+    parser.add_argument(
+        "--data",
+        required=True,
+        help="a folder made by `emolib clean`, or a corpus file; for chat a JSON lines file of conversations",
+    )
     parser.add_argument("--out", type=Path, required=True, help="the run folder")
     parser.add_argument("--validation", help="corpus for the evaluation meanwhile (default: held out of --data)")
-    parser.add_argument("--preset", default="auto", help="auto (by the hardware), paper, colab-t4, laptop-2060, cpu")
-    parser.add_argument("--steps", type=int, default=60, help="optimiser steps (default %(default)s; -1 = epochs)")
+    _add_preset(parser)
+    parser.add_argument("--steps", type=int, help="optimiser steps (default 60, for chat the preset's; -1 = epochs)")
     parser.add_argument("--model", help="base model: a name, a folder, or a hub id (default: the preset's)")
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="any other setting, such as learning_rate=5e-4"
@@ -167,13 +175,34 @@ def _add_train(commands: Any) -> None:
     )
 
 
-def _train(options: argparse.Namespace) -> int:
-    from emolib.finetune import parse_settings, preset, train
+def _add_task(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--task", choices=("classify", "chat"), help="what is taught: emotions, or replies (default: the preset's)"
+    )
 
-    changes = {"max_steps": options.steps, **parse_settings(options.set)}
-    if options.model:
-        changes["base_model"] = options.model
-    settings = preset(options.preset, **changes)
+
+def _add_preset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preset", default="auto", help="auto (by the hardware), paper, colab-t4, laptop-2060, cpu, companion (chat)"
+    )
+
+
+def _training_settings(options: argparse.Namespace, changes: dict[str, Any]) -> TrainSettings:
+    """The preset with `changes`, and with the task and the model that the command line names."""
+    from emolib.finetune import preset
+
+    named = {"task": options.task, "base_model": options.model}
+    return preset(options.preset, **{**changes, **{name: value for name, value in named.items() if value}})
+
+
+def _train(options: argparse.Namespace) -> int:
+    from emolib.finetune import get_task, parse_settings, train
+
+    changes = parse_settings(options.set)
+    settings = _training_settings(options, changes)
+    if "max_steps" not in changes:
+        default = get_task(settings.task).default_steps
+        settings = settings.replace(max_steps=default if options.steps is None else options.steps)
     print(settings.table())
     run = train(options.data, options.out, settings, validation=options.validation, resume=options.resume)
     print(run.summary())
@@ -185,26 +214,24 @@ def _train(options: argparse.Namespace) -> int:
 
 def _add_plan(commands: Any) -> None:
     parser = _command(commands, "plan", _plan, "Say what a training needs, before any weights are loaded.")
-    parser.add_argument("--preset", default="auto", help="auto (by the hardware), paper, colab-t4, laptop-2060, cpu")
+    _add_task(parser)
+    _add_preset(parser)
     parser.add_argument("--model", help="base model: a name, or a folder with a config.json (default: the preset's)")
-    parser.add_argument("--data", help="a folder made by `emolib clean`, or a corpus file, for its number of rows")
-    parser.add_argument("--rows", type=int, default=16_000, help="rows to train on (default %(default)s, CARER's)")
-    parser.add_argument("--tokens", type=int, default=128, help="tokens of the longest text with its prompt and label")
+    parser.add_argument("--data", help="what `emolib train --data` takes, for its number of rows")
+    parser.add_argument("--rows", type=int, help="rows to train on (default 16000, CARER's; for chat 1200)")
+    parser.add_argument(
+        "--tokens", type=int, help="tokens of the longest row, prompt and response included (default 128; for chat 256)"
+    )
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="any other setting")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from emolib.finetune import parse_settings, plan, preset
+    from emolib.finetune import get_task, parse_settings, plan
 
-    changes = parse_settings(options.set)
-    if options.model:
-        changes["base_model"] = options.model
-    if options.data:
-        from emolib.data import load_split
-
-        options.rows = len(load_split(options.data))
-    found = plan(preset(options.preset, **changes), rows=options.rows, tokens=options.tokens)
+    settings = _training_settings(options, parse_settings(options.set))
+    rows = get_task(settings.task).count_rows(options.data) if options.data else options.rows
+    found = plan(settings, rows=rows, tokens=options.tokens)
     if options.json:
         _print_json(found.as_dict())
     else:
