@@ -10,12 +10,12 @@ from emolib.dialogue.policy import RESPONSE_STYLES, ResponseStyle, Trend, Voice,
 from emolib.dialogue.safety import HELP_MESSAGE, Distress, SafetyPolicy
 from emolib.dialogue.segment import ClauseSplitter, segment, segment_stream
 from emolib.dialogue.settings import AgentSettings
-from emolib.dialogue.speakable import speakable
 from emolib.dialogue.stages import Stages, default_reply_model, open_stages
 from emolib.dialogue.talk import talk
 from emolib.dialogue.text_chat import TextReply, TextSession
 from emolib.dialogue.trace import Span, Trace
 from emolib.dialogue.turn import FALLBACK, Turn
+from emolib.speakable import speakable
 
 __all__ = [
     "FALLBACK",

@@ -27,11 +27,11 @@ from emolib.dialogue.ongoing import OngoingTurn, Player
 from emolib.dialogue.policy import Policy, Voice, choose_style
 from emolib.dialogue.safety import Distress, SafetyPolicy
 from emolib.dialogue.settings import AgentSettings
-from emolib.dialogue.speakable import speakable
 from emolib.dialogue.stages import Stages
 from emolib.dialogue.threads import in_thread
 from emolib.dialogue.trace import Trace
 from emolib.emotions import EmotionScores
+from emolib.speakable import speakable
 
 if TYPE_CHECKING:
     from emolib.audio import AudioClip

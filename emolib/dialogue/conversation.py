@@ -13,13 +13,13 @@ from emolib.dialogue.history import History
 from emolib.dialogue.policy import Policy, ResponseStyle, choose_style
 from emolib.dialogue.safety import CALM, Distress, SafetyPolicy
 from emolib.dialogue.segment import segment, segment_stream
-from emolib.dialogue.speakable import speakable
 from emolib.dialogue.stages import Stages
 from emolib.dialogue.threads import in_thread
 from emolib.dialogue.trace import Trace
 from emolib.dialogue.turn import FALLBACK, Turn
 from emolib.emotions import EmotionScores
 from emolib.errors import EmolibError
+from emolib.speakable import speakable
 
 if TYPE_CHECKING:
     from emolib.audio import AudioClip

@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 
 from emolib.files import storage_errors
-from emolib.tts.engines.base import Reference
+from emolib.tts.engines import Reference
 from emolib.tts.refusal import Refusal
 
 __all__ = ["ReferenceStore"]

@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 from emolib.errors import UsageError
-from emolib.tts.engines.base import Reference
+from emolib.tts.engines import Reference
 from emolib.tts.transport import Deadline, RequestRefused, ServiceConnection
 from emolib.tts.voiceprints import VoiceLibrary
 

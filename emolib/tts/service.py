@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.requests import ClientDisconnect
 
 from emolib.errors import EmolibError
+from emolib.speakable import speakable
 from emolib.tts.bodies import content_type, read_body
 from emolib.tts.engines import Engine, Reference, Utterance
 from emolib.tts.guards import CrowdGuard, EndGuard, KeyGuard, OriginGuard, SlowClientGuard, refuse
@@ -24,7 +25,6 @@ from emolib.tts.references import ReferenceStore
 from emolib.tts.refusal import Refusal
 from emolib.tts.sound import CONTENT_TYPES, encode, to_pcm16, wav_header
 from emolib.tts.speaker import ServiceLimits, Speaker
-from emolib.tts.text import speakable
 
 __all__ = ["create_app"]
 

@@ -17,7 +17,7 @@ import numpy as np
 from emolib.emotions import EMOTIONS
 from emolib.errors import InputError, UsageError
 from emolib.files import storage_errors, write_json
-from emolib.tts.engines.base import Reference
+from emolib.tts.engines import Reference
 
 if TYPE_CHECKING:
     from emolib.audio import AudioClip
