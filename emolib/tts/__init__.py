@@ -11,11 +11,11 @@ from emolib.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "SpeechRequest": "emolib.tts.request",
+        "SpeechRequest": "emolib.tts.client",
         "Rendering": "emolib.tts.client",
         "SpeechSynthesizer": "emolib.tts.client",
         "VoiceLibrary": "emolib.tts.voiceprints",
-        "add_voice_clip": "emolib.tts.voice_checks",
+        "add_voice_clip": "emolib.tts.voiceprints",
         "running_service": "emolib.tts.process",
         "serve": "emolib.tts.server",
     },

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from emolib.emotions import EMOTIONS
+from emolib.tts.markers import MAX_INTENSITY
 from emolib.tts.refusal import Refusal
-from emolib.tts.request import MAX_INTENSITY
 
 __all__ = ["ReferenceAudio", "SpeechBody", "parse_fields", "parse_speech"]
 
