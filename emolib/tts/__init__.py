@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "SpeechSynthesizer": "emolib.tts.client",
         "VoiceLibrary": "emolib.tts.voiceprints",
         "add_voice_clip": "emolib.tts.voiceprints",
-        "running_service": "emolib.tts.process",
+        "running_service": "emolib.tts.server",
         "serve": "emolib.tts.server",
     },
 )
