@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from emolib.addresses import is_loopback_url
+from emolib.addresses import is_loopback_url, root_reason
 from emolib.errors import InputError, MissingDependency, ServiceError, UsageError
 from emolib.tts.sound import PcmStream
 
@@ -173,7 +173,7 @@ class ServiceConnection:
         except self._wrong as error:
             raise UsageError(f"{self.url}{path} cannot be asked: {error}") from error
         except self._lost as error:
-            raise PassingFailure(f"no answer from the speech service at {self.url}: {_reason(error)}") from error
+            raise PassingFailure(f"no answer from the speech service at {self.url}: {root_reason(error)}") from error
         if response.status_code >= 400:
             with response:
                 raise _failure(response)
@@ -183,7 +183,7 @@ class ServiceConnection:
         try:
             return response.raw.read1(_READ_BYTES)
         except self._lost as error:
-            raise PassingFailure(f"the speech service at {self.url} broke off: {_reason(error)}") from error
+            raise PassingFailure(f"the speech service at {self.url} broke off: {root_reason(error)}") from error
 
 
 def _failure(response: Any) -> Exception:
@@ -204,9 +204,3 @@ def _message(response: Any) -> str:
         body = response.text
     found = body.get("message") or body.get("detail") if isinstance(body, dict) else body
     return str(found)[:300]
-
-
-def _reason(error: Exception) -> str:
-    """Return the innermost cause, which a person can act on ("Connection refused")."""
-    inner = getattr(error, "reason", None) or (error.args[0] if error.args else error)
-    return _reason(inner) if isinstance(inner, Exception) and inner is not error else str(inner)[:200]
