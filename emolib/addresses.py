@@ -51,7 +51,10 @@ def is_public(host: str) -> bool:
 
 def shown_url(url: str) -> str:
     """Return `url` without its user name, password, query and fragment, which may be secrets."""
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        return "(an address that cannot be read)"
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
@@ -62,7 +65,7 @@ def proxy_problem(package: str) -> str | None:
         if scheme == "socks":
             return f"the proxy {shown_url(url)} of the environment has a scheme without a version; write socks5://"
         if scheme.startswith("socks"):
-            return f"the proxy {shown_url(url)} of the environment needs a package: pip install '{package}'"
+            return f"the proxy {shown_url(url)} of the environment needs a package: pip install {package}"
     return None
 
 

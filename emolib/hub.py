@@ -89,5 +89,5 @@ def _head_by_requests(url: str) -> int:
 
 
 def _why(error: Exception, hub: HubName) -> str:
-    problem = proxy_problem("httpx[socks]" if hub == "hf" else "requests[socks]")
+    problem = proxy_problem("socksio" if hub == "hf" else "pysocks")
     return problem if problem and isinstance(error, ImportError | ValueError) else root_reason(error)
