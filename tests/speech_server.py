@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from emolib.tts.engines import Engine, EngineError, Utterance
 from emolib.tts.references import ReferenceStore
 from emolib.tts.service import create_app
-from emolib.tts.speaker import ServiceLimits
+from emolib.tts.synthesis import ServiceLimits
 
 
 class ToneEngine:
@@ -76,17 +76,21 @@ def speech_server(
     engine: Engine, folder: Path, limits: ServiceLimits | None = None, api_key: str | None = None
 ) -> Iterator[str]:
     """The URL of a service over `engine`, with its references in `folder`."""
-    with application_server(create_app(engine, ReferenceStore(folder), limits, api_key)) as url:
+    app = create_app(engine, ReferenceStore(folder), limits, api_key)
+    with application_server(app, limits.connections if limits else None) as url:
         yield url
 
 
 @contextlib.contextmanager
-def application_server(app: FastAPI) -> Iterator[str]:
-    """The URL of an application on a free port."""
+def application_server(app: FastAPI, connections: int | None = None) -> Iterator[str]:
+    """The URL of an application on a free port, for so many connections at once."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1, ws="none"))
+    most = None if connections is None else connections + 1
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1, limit_concurrency=most, ws="none")
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

@@ -177,6 +177,7 @@ def test_the_key_is_in_no_saved_notebook(tmp_path, monkeypatch):
 
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with scripted_server(Status(400, f"wrong {KEY}")) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         cells = [
             "from emolib.chat import Message, OpenAIReplyModel",
             f"model = OpenAIReplyModel(base_url={server.url!r}, retries=0)\nmodel",
@@ -190,6 +191,15 @@ def test_the_key_is_in_no_saved_notebook(tmp_path, monkeypatch):
     assert "OpenAIReplyModel(model=" in saved
     assert "failed with HTTP 400" in saved
     assert KEY not in saved
+
+
+def test_the_key_of_openai_goes_to_no_other_server(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with scripted_server(reply("Hello."), Status(401)) as server:
+        assert ask(server) == "Hello."
+        with pytest.raises(ServiceError, match=r"without a key \(OPENAI_API_KEY goes to OpenAI and to OPENAI_BASE_URL"):
+            ask(server)
+    assert server.keys == ["Bearer none"] * 2
 
 
 def test_a_password_in_the_url_is_not_shown():

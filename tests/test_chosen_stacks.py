@@ -102,7 +102,7 @@ def test_a_transcription_server_drives_a_spoken_turn(question, tmp_path, service
 def test_a_recogniser_whose_weights_are_missing_is_one_sentence(question, tmp_path, services, capsys):
     said = ["--in", str(question), "--out", str(tmp_path / "a.wav"), "--recognizer", "funasr:/nowhere/model"]
     assert main(["talk", *said, *services]) == 1
-    assert "/nowhere/model is no folder" in capsys.readouterr().err
+    assert "/nowhere/model is not a folder" in capsys.readouterr().err
     assert not (tmp_path / "a.wav").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -129,10 +130,43 @@ def test_a_model_of_a_hub_that_does_not_answer_is_named_within_5_seconds(hub):
     assert time.monotonic() - started < 5
 
 
+MS_NAME = "iic/speech_seaco_paraformer_large_asr_nat-zh-cn-16k-common-vocab8404-pytorch"
+
+
+@pytest.mark.parametrize(
+    "place", [f"hub/models/{MS_NAME}", f"models/{MS_NAME}", f"models/{MS_NAME.replace('/', '--')}/snapshots/master"]
+)
+def test_a_model_in_modelscopes_cache_needs_no_network(models, place, tmp_path, monkeypatch):
+    pytest.importorskip("modelscope")
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
+    shutil.copytree(models["paraformer"], tmp_path / place)
+    assert FunASRRecognizer("paraformer-zh").transcribe(spoken()).text
+
+
+def test_a_model_in_the_cache_of_hugging_face_needs_no_network(models, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--funasr--paraformer-zh"
+    shutil.copytree(models["paraformer"], repository / "snapshots" / "abc")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    assert FunASRRecognizer("paraformer-zh", hub="hf").transcribe(spoken()).text
+
+
+def test_a_download_that_was_cut_short_is_not_taken_for_the_model(models, tmp_path, monkeypatch):
+    pytest.importorskip("modelscope")
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
+    shutil.copytree(models["paraformer"], tmp_path / "models" / MS_NAME)
+    (tmp_path / "models" / MS_NAME / "model.pt").unlink()
+    with pytest.raises(ModelError, match="has to be downloaded"):
+        FunASRRecognizer("paraformer-zh")
+
+
 def test_a_folder_that_is_no_model_is_named(tmp_path):
     with pytest.raises(ModelError, match="has no config"):
         FunASRRecognizer(tmp_path)
-    with pytest.raises(ModelError, match="is no folder"):
+    with pytest.raises(ModelError, match="is not a folder"):
         FunASRRecognizer(tmp_path / "none")
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emolib.models import piper_voice
-from emolib.tts.engines.phonemes import LONGEST_RUN, Phonemizer, runs
+from emolib.tts.engines.piper import LONGEST_RUN, Phonemizer, runs
 
 SENTENCE = "We can talk about it tomorrow, when everybody has had some sleep."
 

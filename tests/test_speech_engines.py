@@ -17,11 +17,9 @@ from emolib.errors import StorageError, UsageError
 from emolib.models import piper_voice
 from emolib.tts.engines import Engine, EngineError, Reference, Utterance, load_engine
 from emolib.tts.engines.fish import FishEngine
-from emolib.tts.engines.piper import PiperEngine
-from emolib.tts.engines.piper_network import PiperNetwork
-from emolib.tts.engines.shaping import Shaping, level
+from emolib.tts.engines.piper import PiperEngine, PiperNetwork
 from emolib.tts.markers import S1, S2
-from emolib.tts.prosody import NEUTRAL, PROSODY, Prosody, prosody_for
+from emolib.tts.prosody import NEUTRAL, PROSODY, Prosody, Shaping, level, prosody_for
 
 TEXT = "We walked home in the rain."
 

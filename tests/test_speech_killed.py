@@ -21,7 +21,7 @@ from emolib.errors import EmolibError
 from emolib.speech import OrderedPlayer, SpeechEnd, Transcribed, Transcript, WavSink
 from emolib.stack import Engines
 from emolib.tts import SpeechSynthesizer
-from emolib.tts.process import ServiceProcess
+from emolib.tts.server import ServiceProcess
 
 REPLY = "One two three. Four kill five. Six seven eight. Nine ten."
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emolib.emotions import EMOTIONS
+from emolib.tts.engines import LONGEST_SENTENCE, sentences
 from emolib.tts.markers import TAG_SETS, TagSet, read_tags
-from emolib.tts.text import LONGEST_SENTENCE, sentences, speakable
 
 PLAIN = st.text(string.ascii_letters + string.digits + " ,.!?'-", min_size=1).map(lambda text: " ".join(text.split()))
 
@@ -49,15 +49,6 @@ def test_a_neutral_or_faint_emotion_has_no_tag() -> None:
 def test_a_strong_emotion_has_a_stronger_tag() -> None:
     for tags in TAG_SETS.values():
         assert all(tags.tag("x", emotion, 2.0) != tags.tag("x", emotion, 1.0) for emotion in EMOTIONS)
-
-
-@given(st.text(max_size=80))
-@settings(max_examples=50)
-def test_what_is_speakable_has_no_controls_and_is_stable(text: str) -> None:
-    spoken = speakable(text)
-    assert spoken.isprintable()
-    assert speakable(spoken) == spoken
-    assert spoken == spoken.strip()
 
 
 @given(st.text(max_size=80))

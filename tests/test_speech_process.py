@@ -21,7 +21,7 @@ from speech_server import ToneEngine, speech_server, until, wait_at
 from emolib.cli import main
 from emolib.errors import ServiceError, UsageError
 from emolib.tts import SpeechRequest, SpeechSynthesizer, running_service, serve
-from emolib.tts.process import ServiceProcess
+from emolib.tts.server import ServiceProcess
 
 
 def answers(url: str) -> bool:
@@ -67,7 +67,7 @@ def test_it_is_stopped_by_a_ctrl_c_too() -> None:
 
 def test_it_ends_when_its_parent_is_killed() -> None:
     code = (
-        "import sys, time; from emolib.tts.process import ServiceProcess; s = ServiceProcess(); s.start();"
+        "import sys, time; from emolib.tts.server import ServiceProcess; s = ServiceProcess(); s.start();"
         "print(s.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)

@@ -19,8 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from speech_server import ToneEngine, speech_server, tone
 
-from emolib.tts.protocol import SpeechBody, parse_speech
-from emolib.tts.refusal import Refusal
+from emolib.tts.protocol import Refusal, SpeechBody, parse_fields, parse_speech
 
 CLIP = io.BytesIO()
 soundfile.write(CLIP, tone(16_000, 4.0), 16_000, format="WAV")
@@ -184,7 +183,9 @@ def test_half_a_multipart_body_is_refused(url: str) -> None:
 def test_a_client_that_leaves_in_the_middle_of_its_upload_leaves_nothing_behind(url: str) -> None:
     body = b'--x\r\nContent-Disposition: form-data; name="id"\r\n\r\nhalf\r\n--x\r\nContent-Dispo'
     kind = "multipart/form-data; boundary=x"
-    head = f"POST /v1/references/add HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 9000\r\n\r\n"
+    head = (
+        f"POST /v1/references/add HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\nContent-Length: 9000\r\n\r\n"
+    )
     host = urlsplit(url)
     with socket.create_connection((host.hostname, host.port), timeout=10) as connection:
         connection.sendall(head.encode() + body)
@@ -194,13 +195,14 @@ def test_a_client_that_leaves_in_the_middle_of_its_upload_leaves_nothing_behind(
 
 @pytest.mark.parametrize("route", ["/v1/tts", "/v1/references/add"])
 def test_a_two_gigabyte_upload_is_refused_before_it_is_read(url: str, route: str) -> None:
-    head = f"POST {route} HTTP/1.1\r\nHost: x\r\nContent-Type: {{}}\r\nContent-Length: {2 << 30}\r\n\r\n"
+    head = f"POST {route} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {{}}\r\nContent-Length: {2 << 30}\r\n\r\n"
     kind = "application/json" if route == "/v1/tts" else "multipart/form-data; boundary=x"
     assert b" 413 " in raw_answer(url, head.format(kind).encode())
 
 
 def test_an_upload_of_unannounced_length_is_cut_off(url: str) -> None:
-    head = b"POST /v1/tts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    kind = b"Content-Type: application/json\r\nTransfer-Encoding: chunked"
+    head = b"POST /v1/tts HTTP/1.1\r\nHost: localhost\r\n" + kind + b"\r\n\r\n"
     chunk = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
     assert b" 413 " in raw_answer(url, head, *[chunk] * 40)
 
@@ -217,8 +219,19 @@ def raw_answer(url: str, *parts: bytes) -> bytes:
 
 
 def test_a_page_from_elsewhere_is_not_answered(url: str) -> None:
-    headers = {"Origin": "https://example.com"}
-    assert requests.get(f"{url}/v1/health", headers=headers, timeout=10).status_code == 403
+    for origin in ("https://example.com", "null"):
+        headers = {"Origin": origin}
+        assert requests.get(f"{url}/v1/health", headers=headers, timeout=10).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost", 200), ("127.0.0.1:8080", 200), ("[::1]:8080", 200), ("rebound.example", 400), ("127.0.0.1.x", 400)],
+)
+def test_a_name_that_was_bound_to_this_machine_by_a_foreign_page_is_not_answered(
+    url: str, host: str, status: int
+) -> None:
+    assert requests.get(f"{url}/v1/health", headers={"Host": host}, timeout=10).status_code == status
 
 
 def test_the_routes_are_described(url: str) -> None:
@@ -254,6 +267,10 @@ class TestKey:
         headers = {"Authorization": "Bearer right"}
         assert requests.get(f"{locked}/v1/health", headers=headers, timeout=10).status_code == 200
 
+    def test_with_a_key_the_service_answers_to_any_name(self, locked: str) -> None:
+        headers = {"Authorization": "Bearer right", "Host": "speech.example"}
+        assert requests.get(f"{locked}/v1/health", headers=headers, timeout=10).status_code == 200
+
 
 def test_samples_survive_the_wire(url: str) -> None:
     fields = {"audio": base64.b64encode(CLIP).decode(), "text": "a tone"}
@@ -271,11 +288,11 @@ VALUES = st.recursive(
 @given(st.dictionaries(st.sampled_from(sorted(SpeechBody.model_fields)), VALUES))
 def test_no_fields_crash_the_service(fields: dict[str, object]) -> None:
     with contextlib.suppress(Refusal):
-        body = parse_speech(json.dumps(fields).encode(), "application/json", 5_000)
+        body = parse_speech(parse_fields(json.dumps(fields).encode(), "application/json"), 5_000)
         assert body.text.strip()
 
 
 @given(st.binary(max_size=200), st.sampled_from(["application/json", "application/msgpack"]))
 def test_no_bytes_crash_the_service(raw: bytes, kind: str) -> None:
     with contextlib.suppress(Refusal):
-        parse_speech(raw, kind, 5_000)
+        parse_speech(parse_fields(raw, kind), 5_000)

@@ -13,7 +13,9 @@ import pytest
 import requests
 from speech_server import ToneEngine, fail_at, speech_server, until, wait_at
 
-from emolib.tts.speaker import ServiceLimits
+from emolib.tts.synthesis import ServiceLimits
+
+HEAD = "POST /v1/tts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
 
 
 def speak(url: str, text: str, **fields: object) -> requests.Response:
@@ -58,18 +60,26 @@ def test_a_full_queue_answers_429_and_when_to_come_back(tmp_path: Path) -> None:
 
 
 def test_a_crowd_is_told_503_before_its_bodies_are_read(tmp_path: Path) -> None:
-    head = b"POST /v1/tts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
-    with speech_server(ToneEngine(), tmp_path, ServiceLimits(requests=2)) as url:
+    with speech_server(ToneEngine(), tmp_path, ServiceLimits(connections=2)) as url:
         address = urlsplit(url)
-        crowd = [socket.create_connection((address.hostname, address.port)) for _ in range(2)]
-        for connection in crowd:
-            connection.sendall(head)
+        assert speak(url, "one").status_code == 200
+        crowd = [socket.create_connection((address.hostname, address.port), timeout=10) for _ in range(2)]
         assert until(lambda: requests.get(f"{url}/v1/health", timeout=10).status_code == 503)
-        refused = speak(url, "one")
-        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        crowd[0].sendall(HEAD.format(1000).encode() + b"{")
+        with socket.create_connection((address.hostname, address.port), timeout=10) as late:
+            late.sendall(HEAD.format(1000).encode())
+            assert b" 503 " in late.recv(200)
         for connection in crowd:
             connection.close()
         assert until(lambda: speak(url, "one").status_code == 200)
+
+
+def test_a_client_that_stops_in_the_middle_of_its_body_is_told_408(tmp_path: Path) -> None:
+    with speech_server(ToneEngine(), tmp_path, ServiceLimits(client_silence=0.2)) as url:
+        address = urlsplit(url)
+        with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+            connection.sendall(HEAD.format(99).encode() + b"{")
+            assert b" 408 " in connection.recv(200)
 
 
 def test_who_waits_too_long_is_told_503(tmp_path: Path) -> None:
@@ -144,8 +154,7 @@ def open_request(url: str, text: str, streaming: bool) -> socket.socket:
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect((host.hostname, host.port))
-    head = f"POST /v1/tts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    connection.sendall((head + body).encode())
+    connection.sendall((HEAD.format(len(body)) + body).encode())
     return connection
 
 

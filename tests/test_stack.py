@@ -103,7 +103,7 @@ def test_servers_are_opened_by_their_address():
 
 @pytest.mark.parametrize(
     ("recognizer", "message"),
-    [("funasr:/nowhere/model", "is no folder"), ("whisper:/nowhere/model", "cannot be loaded")],
+    [("funasr:/nowhere/model", "is not a folder"), ("whisper:/nowhere/model", "cannot be loaded")],
 )
 def test_weights_that_are_missing_are_said_and_nothing_is_left_running(recognizer: str, message: str):
     with pytest.raises(EmolibError, match=message), open_stack(Stack(recognizer=recognizer)):

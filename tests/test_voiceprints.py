@@ -13,7 +13,7 @@ from emolib.cli import main
 from emolib.errors import InputError, UsageError
 from emolib.speech import Transcript
 from emolib.tts import SpeechRequest, SpeechSynthesizer, VoiceLibrary, add_voice_clip, audition, running_service
-from emolib.tts.voice_checks import check_transcript, checked_clip
+from emolib.tts.voiceprints import check_transcript, checked_clip
 
 RATE = 16_000
 SAID = "I walked to the station early, and the train was already waiting there for me."

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from emolib.chat.bounds import bounded, count_words
-from emolib.chat.compatible import OPENAI_URL, OpenAIReplyModel
+from emolib.chat.compatible import OpenAIReplyModel
 from emolib.chat.local import LlamaReplyModel, adapters_off
 from emolib.chat.messages import Message, ReplyModel
 from emolib.chat.tone import NEUTRAL, TONES, full_prompt, short_prompt, tone_for
 
 __all__ = [
     "NEUTRAL",
-    "OPENAI_URL",
     "TONES",
     "LlamaReplyModel",
     "Message",

@@ -8,7 +8,7 @@ from typing import Any
 
 from emolib.data.table import Table
 from emolib.errors import InputError, MissingDependency
-from emolib.hub import hub_state
+from emolib.hub import hub_is_offline, hub_problem
 
 __all__ = ["is_hub_name", "read_hub"]
 
@@ -16,25 +16,26 @@ _NAME = re.compile(r"[\w-]+/[\w.-]+(:[\w.-]+)?")
 
 
 def is_hub_name(source: str) -> bool:
-    """True for `owner/name` and `owner/name:configuration`, unless it ends like a file."""
+    """Return whether `source` is `owner/name` or `owner/name:configuration`, and does not end like a file."""
     return bool(_NAME.fullmatch(source)) and not re.fullmatch(r"\.[a-z]{2,7}", Path(source).suffix.lower())
 
 
 def read_hub(source: str) -> list[Table]:
-    """Every split of the data set `source`.
+    """Read every split of the data set `source`.
 
     CARER's `unsplit` configuration holds the rows of its `split` one, so its test and validation splits are
-    read beside it and cleaning takes them out. Raises InputError within 5 s where the hub does not answer.
+    read beside it and cleaning takes them out. Raises InputError within 5 s if the hub does not answer.
     """
     try:
         import datasets
     except ImportError as error:
         raise MissingDependency("the package datasets", extra="train") from error
     name, _, configuration = source.partition(":")
-    # Where the hub is switched off, datasets answers from its own cache.
-    if not datasets.config.HF_DATASETS_OFFLINE and hub_state() == "does not answer":
+    # If the hub is switched off, datasets answers from its own cache.
+    offline = datasets.config.HF_DATASETS_OFFLINE or hub_is_offline()
+    if not offline and (problem := hub_problem()):
         raise InputError(
-            f"the hub that holds {source} does not answer; give a file of the corpus, or use the sample corpus"
+            f"{source} cannot be downloaded ({problem}); give a file of the corpus, or use the sample corpus"
         )
     try:
         loaded = datasets.load_dataset(name, configuration or None)

@@ -10,11 +10,11 @@ from emolib.dialogue.safety import HELP_MESSAGE, Distress, SafetyPolicy
 from emolib.dialogue.segment import ClauseSplitter, segment, segment_stream
 from emolib.dialogue.session import converse, hold_conversation, talk
 from emolib.dialogue.settings import AgentSettings
-from emolib.dialogue.speakable import speakable
 from emolib.dialogue.state import Phase, State
 from emolib.dialogue.terminal import TextChat
 from emolib.dialogue.trace import Span, Trace
 from emolib.dialogue.turn import FALLBACK, Turn, latency_table, write_trace
+from emolib.speakable import speakable
 
 __all__ = [
     "FALLBACK",

@@ -30,12 +30,12 @@ from emolib.dialogue.ongoing import OngoingTurn, Player
 from emolib.dialogue.policy import Policy, choose_style
 from emolib.dialogue.safety import SafetyPolicy
 from emolib.dialogue.settings import AgentSettings
-from emolib.dialogue.speakable import speakable
 from emolib.dialogue.state import Phase, State
 from emolib.dialogue.threads import in_thread
 from emolib.dialogue.trace import Trace
 from emolib.dialogue.turn import Turn
 from emolib.emotions import EmotionScores
+from emolib.speakable import speakable
 from emolib.stack import Engines
 
 if TYPE_CHECKING:

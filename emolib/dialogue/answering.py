@@ -19,10 +19,10 @@ from emolib.dialogue.policy import Policy
 from emolib.dialogue.safety import CALM, Distress, SafetyPolicy
 from emolib.dialogue.segment import segment, segment_stream
 from emolib.dialogue.settings import AgentSettings
-from emolib.dialogue.speakable import speakable
 from emolib.dialogue.turn import FALLBACK
 from emolib.emotions import EmotionScores
 from emolib.errors import EmolibError, ServiceError
+from emolib.speakable import speakable
 from emolib.stack import Engines
 
 if TYPE_CHECKING:

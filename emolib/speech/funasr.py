@@ -6,18 +6,20 @@ from a folder.
 
 from __future__ import annotations
 
+import json
+import os
 import re
-import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from emolib.audio import SAMPLE_RATE, AudioClip
 from emolib.errors import MissingDependency, ModelError
+from emolib.hub import HubName, hub_problem
 from emolib.speech.partials import PartialTranscripts
 from emolib.speech.transcript import NoSpeech, Transcript, Word
 
@@ -31,12 +33,8 @@ __all__ = [
     "parse_sensevoice",
 ]
 
-Hub = Literal["ms", "hf"]
-
 #: A shorter sound makes its front end raise ValueError.
 _LEAST_SAMPLES = SAMPLE_RATE // 10
-_HUB_HOSTS = {"ms": "modelscope.cn", "hf": "huggingface.co"}
-_HUB_SECONDS = 4.0
 #: Its own default makes a listener wait for two seconds.
 _END_SILENCE_MS = 800
 
@@ -65,7 +63,7 @@ class FunASRRecognizer:
         vad_model: str | Path | None = None,
         punc_model: str | Path | None = None,
         device: str = "cpu",
-        hub: Hub = "ms",
+        hub: HubName = "ms",
         language: str = "auto",
         hotwords: Sequence[str] = (),
         threads: int = 2,
@@ -100,7 +98,7 @@ class ParaformerStreaming:
         model: str | Path = "paraformer-zh-streaming",
         *,
         device: str = "cpu",
-        hub: Hub = "ms",
+        hub: HubName = "ms",
         threads: int = 2,
     ) -> None:
         self._model = _Model(model, device, hub, threads)
@@ -179,7 +177,7 @@ class ParaformerStream:
 class FsmnVad:
     """FunASR's voice activity detection over a whole clip."""
 
-    def __init__(self, model: str | Path = "fsmn-vad", *, device: str = "cpu", hub: Hub = "ms") -> None:
+    def __init__(self, model: str | Path = "fsmn-vad", *, device: str = "cpu", hub: HubName = "ms") -> None:
         self._model = _Model(model, device, hub, threads=1)
 
     def segments(self, clip: AudioClip) -> list[tuple[float, float]]:
@@ -196,7 +194,12 @@ class Emotion2Vec:
     """The emotion of a voice, whatever the words (emotion2vec+)."""
 
     def __init__(
-        self, model: str | Path = "iic/emotion2vec_plus_base", *, device: str = "cpu", hub: Hub = "ms", threads: int = 2
+        self,
+        model: str | Path = "iic/emotion2vec_plus_base",
+        *,
+        device: str = "cpu",
+        hub: HubName = "ms",
+        threads: int = 2,
     ) -> None:
         self._model = _Model(model, device, hub, threads)
 
@@ -232,18 +235,19 @@ def english_labels(labels: Sequence[str], scores: Sequence[float]) -> dict[str, 
 class _Model:
     """A FunASR AutoModel whose failures are ours."""
 
-    def __init__(self, model: str | Path, device: str, hub: Hub, threads: int, **parts: str | Path | None) -> None:
+    def __init__(self, model: str | Path, device: str, hub: HubName, threads: int, **parts: str | Path | None) -> None:
         try:
             from funasr import AutoModel
         except ImportError as error:
             raise MissingDependency("the package funasr", extra="funasr") from error
         self.name = str(model)
+        place = locate_model(model, hub)
         named = {part: locate_model(name, hub) for part, name in parts.items() if name}
         if "vad_model" in named:
             named["vad_kwargs"] = {"max_end_silence_time": _END_SILENCE_MS, "max_single_segment_time": 30_000}
         try:
             self._model = AutoModel(
-                model=locate_model(model, hub),
+                model=place,
                 hub=hub,
                 device=device,
                 ncpu=threads,
@@ -291,36 +295,50 @@ def _words(result: Mapping[str, Any]) -> Iterator[Word]:
             yield Word(part, start / 1000, end / 1000)
 
 
-def locate_model(model: str | Path, hub: Hub = "ms") -> str:
-    """A folder, or a name that the hub will know; ModelError within 5 seconds where neither can be had."""
+def locate_model(model: str | Path, hub: HubName = "ms") -> str:
+    """Return a folder, or a name that the hub will know; ModelError within 5 seconds if neither can be had."""
     path = Path(model).expanduser()
     if path.is_dir():
         if not any((path / name).is_file() for name in ("config.yaml", "configuration.json")):
-            raise ModelError(f"{path} is no FunASR model: it has no config.yaml")
+            raise ModelError(f"{path} is not a FunASR model: it has no config.yaml")
         return str(path)
     if isinstance(model, Path) or str(model).startswith((".", "/", "~")):
-        raise ModelError(f"{path} is no folder; name a folder with a FunASR model, or a model of a hub")
+        raise ModelError(f"{path} is not a folder; name a folder with a FunASR model, or a model of a hub")
+    if folder := _downloaded(str(model), hub):
+        return str(folder)
     # Without a network FunASR tries for 20 seconds and then says that the name "is not registered".
-    if not _answers(_HUB_HOSTS[hub]):
+    if problem := hub_problem(hub):
         raise ModelError(
-            f"the FunASR model {model} has to be downloaded and {_HUB_HOSTS[hub]} does not answer;"
+            f"the FunASR model {model} has to be downloaded and {problem};"
             " name a folder that holds it, or use Whisper, which needs no hub"
         )
     return str(model)
 
 
-def _answers(host: str) -> bool:
-    found = threading.Event()
+def _downloaded(name: str, hub: HubName) -> Path | None:
+    """Return the folder of a model in the hub's own cache (MODELSCOPE_CACHE, HF_HUB_CACHE), or None."""
+    try:
+        from funasr.download.name_maps_from_hub import name_maps_hf, name_maps_ms
 
-    def connect() -> None:
-        try:
-            socket.create_connection((host, 443), timeout=_HUB_SECONDS).close()
-            found.set()
-        except OSError:
-            return
+        if hub == "ms":
+            from modelscope.hub.snapshot_download import snapshot_download
 
-    # In a thread of its own: looking a name up can hang for longer than any time-out.
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(_HUB_SECONDS)
-    return found.is_set()
+            names, cache = name_maps_ms, os.environ.get("MODELSCOPE_CACHE")
+        else:
+            from huggingface_hub import snapshot_download
+
+            names, cache = name_maps_hf, None
+        folder = Path(snapshot_download(names.get(name, name), cache_dir=cache, local_files_only=True))
+    except Exception:  # not there, or a name that no hub could have: the hub is asked
+        return None
+    return folder if _is_whole(folder) else None
+
+
+def _is_whole(folder: Path) -> bool:
+    """Return whether configuration and weights are there, under the names that the model's own description gives."""
+    try:
+        files = json.loads((folder / "configuration.json").read_text(encoding="utf-8"))["file_path_metas"]
+    except (OSError, ValueError, KeyError, TypeError):
+        files = {}
+    names = (files.get("config", "config.yaml"), files.get("init_param", "model.pt"))
+    return all((folder / name).is_file() for name in names)

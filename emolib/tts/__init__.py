@@ -11,12 +11,12 @@ from emolib.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "SpeechRequest": "emolib.tts.request",
+        "SpeechRequest": "emolib.tts.client",
         "Rendering": "emolib.tts.client",
         "SpeechSynthesizer": "emolib.tts.client",
         "VoiceLibrary": "emolib.tts.voiceprints",
-        "add_voice_clip": "emolib.tts.voice_checks",
-        "running_service": "emolib.tts.process",
+        "add_voice_clip": "emolib.tts.voiceprints",
+        "running_service": "emolib.tts.server",
         "serve": "emolib.tts.server",
     },
 )

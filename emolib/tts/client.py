@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import itertools
+import math
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,23 +15,50 @@ from typing import Any
 import numpy as np
 
 from emolib.audio import AudioClip
-from emolib.errors import EmolibError, ServiceError, UsageError
-from emolib.tts.markers import S1, TagSet
-from emolib.tts.remote_voices import RemoteVoices
-from emolib.tts.request import SpeechRequest
+from emolib.emotions import EMOTIONS
+from emolib.errors import EmolibError, InputError, ServiceError, UsageError
+from emolib.tts.engines import Reference
+from emolib.tts.markers import MAX_INTENSITY, S1, TagSet
 from emolib.tts.transport import Deadline, PassingFailure, Piece, RequestRefused, ServiceConnection
 from emolib.tts.voiceprints import VoiceLibrary
 
-__all__ = ["Rendering", "SpeechSynthesizer"]
+__all__ = ["RemoteVoices", "Rendering", "SpeechRequest", "SpeechSynthesizer"]
 
-#: Length of the silence that stands for a sentence that failed, in seconds.
+#: Length of the silence played instead of a sentence that failed, in seconds.
 SILENCE_SECONDS = 0.3
 _SILENCE_RATE = 22_050
+#: The hash that `_own` appends to a name.
+_UPLOADED = re.compile(r"-[0-9a-f]{12}$")
+
+
+@dataclass(frozen=True)
+class SpeechRequest:
+    """One utterance; emotion and voice belong to each request and not to the connection.
+
+    `text` is plain text without emotion tags; `emotion` is one of EMOTIONS, or None (or "neutral")
+    for a neutral voice; `voiceprint` names a voice of the service, None is its default voice;
+    `intensity` is in [0, MAX_INTENSITY]. Raises InputError for an empty text and UsageError for the rest.
+    """
+
+    text: str
+    emotion: str | None = None
+    voiceprint: str | None = None
+    intensity: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise InputError("there is no text to speak; give at least one word")
+        if self.emotion == "neutral":
+            object.__setattr__(self, "emotion", None)
+        if self.emotion is not None and self.emotion not in EMOTIONS:
+            raise UsageError(f"unknown emotion {self.emotion!r}; use neutral or one of {', '.join(EMOTIONS)}")
+        if not (math.isfinite(self.intensity) and 0 <= self.intensity <= MAX_INTENSITY):
+            raise UsageError(f"intensity {self.intensity} is outside 0 to {MAX_INTENSITY:g}")
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """A sentence as it will be heard: its sound, or a short silence and the reason in `failure`."""
+    """A sentence as it is played: its sound, or a short silence and the reason in `failure`."""
 
     clip: AudioClip
     failure: str | None = None
@@ -36,11 +67,11 @@ class Rendering:
 class SpeechSynthesizer:
     """Speech over HTTP; one object serves several threads.
 
-    `url` is the root of the service, `timeout_s` bounds the wait for an answer and between two reads,
-    `retries` counts new attempts after a failed connection, a 5xx or a cut answer. `sample_rate` (Hz)
+    `url` is the root of the service; `timeout_s` bounds the wait for an answer and between two reads;
+    `retries` counts new attempts after a failed connection, a 5xx or a truncated answer. `sample_rate` (Hz)
     resamples every clip; without it a clip has the rate of the service. `tags` are the emotion tags of a
-    Fish-Speech server (S1 or S2); our own service gets the emotion as a field. `voices` is where
-    voiceprints are looked up before the server is asked, `voice` the one of requests that name none.
+    Fish-Speech server (S1 or S2); our own service gets the emotion as a field. Voiceprints are looked up in
+    `voices` before the server is asked; `voice` is the one of requests that name none.
     """
 
     def __init__(
@@ -74,13 +105,13 @@ class SpeechSynthesizer:
         self._connection.close()
 
     def health(self) -> dict[str, Any]:
-        """What the service says of itself; at least `status`. Raises ServiceError."""
+        """Ask the service for its state; at least `status`. Raises ServiceError."""
         return self._connection.ask("GET", "/v1/health")
 
     def prepare_voice(self, name: str) -> None:
-        """Bring a voiceprint to the server, so that no sentence waits for it.
+        """Upload a voiceprint, so that no sentence waits for it.
 
-        Raises UsageError for a voice that neither side knows, and for an engine that imitates none.
+        Raises UsageError if neither side knows the voice, or if the engine has one fixed voice.
         """
         if not self.health().get("clones_voices", True):
             raise UsageError(
@@ -90,17 +121,17 @@ class SpeechSynthesizer:
         self._voices.fields(name, None, Deadline())
 
     def voices(self) -> list[str]:
-        """The names that a request may have as its voiceprint; none where the engine has one voice. ServiceError."""
+        """Return the names that a request may use as its voiceprint; none if the engine has one fixed voice."""
         if not self.health().get("clones_voices", True):
             return []
         return self._voices.names(Deadline())
 
     def synthesize(self, request: SpeechRequest, *, deadline_s: float | None = None) -> AudioClip:
-        """The whole utterance. Raises ServiceError, UsageError for an unknown voice, InputError for a bad request."""
+        """Return the whole utterance. Raises ServiceError, UsageError (unknown voice) or InputError (bad request)."""
         return self._synthesize(request, Deadline(deadline_s))
 
     def stream(self, request: SpeechRequest, *, deadline_s: float | None = None) -> Iterator[AudioClip]:
-        """The utterance piece by piece as it is made; tried again only as long as no piece has come."""
+        """Yield the utterance piece by piece; a failure is retried only before the first piece."""
         deadline = Deadline(deadline_s)
 
         def start() -> Iterator[Piece]:
@@ -114,7 +145,7 @@ class SpeechSynthesizer:
         return self._resampled(self._connection.without_retries(pieces))
 
     def render(self, request: SpeechRequest, deadline_s: float) -> Rendering:
-        """The utterance, or after a failure or `deadline_s` seconds a short silence, so that a dialogue goes on."""
+        """Return the utterance, or a short silence after a failure or `deadline_s` seconds: a dialogue goes on."""
         deadline = Deadline(deadline_s)
         outcome: list[Rendering] = []
 
@@ -143,7 +174,7 @@ class SpeechSynthesizer:
         return clip if self._sample_rate in (None, clip.sample_rate) else clip.resample(self._sample_rate)
 
     def _attempt(self, request: SpeechRequest, streaming: bool, deadline: Deadline) -> Iterator[Piece]:
-        """The sound of one request as it arrives; a server that failed may have begun anew, without our voices."""
+        """Yield the sound of one request as it arrives. A server that failed may have restarted without our voices."""
         body = self._body(request, streaming, deadline)
         try:
             yield from self._connection.speak(body, deadline)
@@ -168,7 +199,7 @@ class SpeechSynthesizer:
         return body
 
     def _knows_emotions(self, deadline: Deadline) -> bool:
-        """Whether the server is ours, which names its engine, or Fish-Speech's own, which wants tags."""
+        """Return whether the server is ours, which names its engine, or Fish-Speech's own, which needs tags."""
         if self._is_ours is None:
             self._is_ours = "engine" in self._connection.ask("GET", "/v1/health", deadline)
         return self._is_ours
@@ -190,3 +221,73 @@ class SpeechSynthesizer:
     def _silence(self) -> AudioClip:
         rate = self._sample_rate or _SILENCE_RATE
         return AudioClip(np.zeros(round(SILENCE_SECONDS * rate), dtype=np.float32), rate)
+
+
+class RemoteVoices:
+    """Voiceprints on a server: uploaded once and then named by id, or sent inline if it has no route for them."""
+
+    def __init__(self, connection: ServiceConnection, library: VoiceLibrary) -> None:
+        self._connection = connection
+        self._library = library
+        self._lock = threading.Lock()
+        self._known: set[str] | None = None
+        self._has_routes = True
+
+    def names(self, deadline: Deadline) -> list[str]:
+        """Return the voices of the library, and those of the server that were not uploaded from a library."""
+        with self._lock:
+            self._look_up(deadline)
+            return [*self._library.names(), *sorted(name for name in self._ids() if not _UPLOADED.search(name))]
+
+    def fields(self, name: str, emotion: str | None, deadline: Deadline) -> dict[str, Any]:
+        """Return `reference_id`, or `references` inline. Raises UsageError if neither side knows the voice."""
+        with self._lock:
+            self._look_up(deadline)
+            if name in self._library.names():
+                return self._own(name, emotion, deadline)
+            if not self._has_routes or name in self._ids():
+                return {"reference_id": name}
+            # Fish-Speech would answer in a random voice.
+            raise UsageError(
+                f"unknown voice {name!r}: neither in {self._library.folder} nor on {self._connection.url};"
+                " add it with `emolib voice add`"
+            )
+
+    def forget(self) -> None:
+        """Make the next request ask again which voices the server has: it may have restarted without the uploads."""
+        with self._lock:
+            self._known, self._has_routes = None, True
+
+    def _own(self, name: str, emotion: str | None, deadline: Deadline) -> dict[str, Any]:
+        reference = self._library.open(name).reference(emotion)
+        if not self._has_routes:
+            return {"references": [{"audio": base64.b64encode(reference.audio).decode(), "text": reference.text}]}
+        reference_id = f"{name}-{hashlib.sha256(reference.audio).hexdigest()[:12]}"
+        if reference_id not in self._ids():
+            self._upload(reference_id, reference, deadline)
+        return {"reference_id": reference_id}
+
+    def _upload(self, reference_id: str, reference: Reference, deadline: Deadline) -> None:
+        form = {"id": reference_id, "text": reference.text}
+        files = {"audio": ("clip.wav", reference.audio, "audio/wav")}
+        try:
+            self._connection.ask("POST", "/v1/references/add", deadline, data=form, files=files)
+        except RequestRefused as error:
+            # Another client was faster. The id contains the clip's hash, so it is the same clip.
+            if error.status != 409:
+                raise
+        self._ids().add(reference_id)
+
+    def _look_up(self, deadline: Deadline) -> None:
+        if self._known is not None:
+            return
+        try:
+            answer = self._connection.ask("GET", "/v1/references/list", deadline)
+            self._known = set(answer.get("reference_ids", []))
+        except RequestRefused as error:
+            if error.status not in (404, 405):
+                raise
+            self._known, self._has_routes = set(), False
+
+    def _ids(self) -> set[str]:
+        return self._known if self._known is not None else set()

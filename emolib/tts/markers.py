@@ -1,4 +1,4 @@
-"""Emotion tags of Fish-Speech: writing them in front of a text, and reading them where an engine knows none.
+"""Emotion tags of Fish-Speech: written in front of a text, and read from it for an engine that knows none.
 
 S1 (openaudio-s1) has a fixed list in round brackets, S2 takes free descriptions in square ones. Tags
 exist only between the client and the engine: transcripts, replies and the history are plain text.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["S1", "S2", "TAG_SETS", "TagSet", "TaggedText", "read_tags"]
+__all__ = ["MAX_INTENSITY", "S1", "S2", "TAG_SETS", "TagSet", "TaggedText", "read_tags"]
 
+#: Intensity 0 is a neutral voice, 1 the emotion as documented, 2 an exaggeration of it.
+MAX_INTENSITY = 2.0
 #: Below this intensity an emotion has no tag, and from STRONG on it has the stronger one.
 _FAINT, _STRONG = 0.25, 1.5
 
@@ -23,7 +25,7 @@ class TagSet:
     tags: dict[str, tuple[str, str]]
 
     def tag(self, text: str, emotion: str | None, intensity: float = 1.0) -> str:
-        """`text` with the tag of the emotion in front, or as it is for a neutral voice."""
+        """Return `text` with the tag of the emotion in front, or unchanged for a neutral voice."""
         if emotion is None or intensity < _FAINT:
             return text
         usual, strong = self.tags[emotion]
@@ -91,9 +93,9 @@ class TaggedText:
 
 
 def read_tags(text: str) -> TaggedText:
-    """Take the tags of either generation out of `text`; the first one that names an emotion counts.
+    """Remove the tags of either generation from `text`; the first one that names an emotion counts.
 
-    Round brackets are tags only where S1 lists what is in them, so "(see page two)" is kept.
+    Round brackets are tags only if S1 lists their content, so "(see page two)" is kept.
     """
     found: list[str] = []
 

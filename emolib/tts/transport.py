@@ -1,4 +1,4 @@
-"""One HTTP connection to a speech server, ours or Fish-Speech's: keys, time-outs, retries, streams of sound."""
+"""HTTP connections to a speech server, ours or Fish-Speech's: keys, timeouts, retries, streams of sound."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from emolib.addresses import is_loopback_url
+from emolib.addresses import is_loopback_url, root_reason
 from emolib.errors import InputError, MissingDependency, ServiceError, UsageError
 from emolib.tts.sound import PcmStream
 
@@ -22,25 +22,25 @@ Result = TypeVar("Result")
 _READ_BYTES = 64 * 1024
 _CONNECT_SECONDS = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
-#: Statuses that a later attempt may change.
+#: Statuses that may change at a later attempt.
 _PASSING = {429, 500, 502, 503, 504}
 #: Statuses that say that the request itself is wrong.
 _OUR_FAULT = {400, 404, 405, 409, 413, 415, 422}
 
 
 class Deadline:
-    """A moment on the monotonic clock after which an answer is of no use; also set off by hand."""
+    """A moment on the monotonic clock after which an answer is of no use; it can also be abandoned by hand."""
 
     def __init__(self, seconds: float | None = None) -> None:
         self._at = None if seconds is None else time.monotonic() + seconds
         self._abandoned = threading.Event()
 
     def abandon(self) -> None:
-        """Nobody waits any more."""
+        """Say that nobody waits any more."""
         self._abandoned.set()
 
     def remaining(self) -> float | None:
-        """Seconds left, or None without a limit. Raises ServiceError where none are."""
+        """Return the seconds left, or None without a limit. Raises ServiceError if none are left."""
         if self._abandoned.is_set():
             raise ServiceError("nobody waits for this sentence any more")
         if self._at is None:
@@ -65,7 +65,7 @@ class Piece:
 
 
 class RequestRefused(InputError):
-    """The server turned the request itself down, with `status`."""
+    """The server refused the request itself, with `status`."""
 
     def __init__(self, message: str, status: int) -> None:
         self.status = status
@@ -73,7 +73,7 @@ class RequestRefused(InputError):
 
 
 class PassingFailure(Exception):
-    """A failure that may pass; `pause` is what the server asked for, in seconds."""
+    """A failure that may pass; `pause` is the wait in seconds that the server asked for."""
 
     def __init__(self, message: str, pause: float | None = None) -> None:
         self.pause = pause
@@ -84,7 +84,7 @@ class ServiceConnection:
     """Requests to the server at `url`.
 
     `timeout_s` bounds the wait for an answer and between two reads, `retries` counts new attempts after
-    a failed connection, a passing status (429, 5xx) or a cut answer; they wait 0.2 s, 0.4 s … or what
+    a failed connection, a passing status (429, 5xx) or a truncated answer; they wait 0.2 s, 0.4 s … or what
     Retry-After says, at most 5 s.
     """
 
@@ -114,7 +114,7 @@ class ServiceConnection:
         self._session.close()
 
     def ask(self, method: str, path: str, deadline: Deadline | None = None, **options: Any) -> Any:
-        """The JSON answer of a route. Raises ServiceError, and InputError where the request is wrong."""
+        """Return the JSON answer of a route. Raises ServiceError, and InputError if the request is wrong."""
         deadline = deadline or Deadline()
 
         def attempt() -> Any:
@@ -127,7 +127,7 @@ class ServiceConnection:
             raise ServiceError(f"{self.url}{path} did not answer in JSON; is it a speech service?") from error
 
     def speak(self, body: Mapping[str, Any], deadline: Deadline | None = None) -> Iterator[Piece]:
-        """The sound that `/v1/tts` gives for a body, as it arrives; one attempt, see `with_retries`."""
+        """Yield the sound of `/v1/tts` for a body as it arrives; one attempt, see `with_retries`."""
         deadline = deadline or Deadline()
         decoder = PcmStream()
         with self._send("POST", "/v1/tts", deadline, json=dict(body), stream=True) as response:
@@ -142,7 +142,7 @@ class ServiceConnection:
             raise PassingFailure(str(error)) from error
 
     def with_retries(self, attempt: Callable[[], Result], deadline: Deadline) -> Result:
-        """The result of `attempt`, tried again after failures that may pass."""
+        """Return the result of `attempt`, which is retried after failures that may pass."""
         number = 0
         while True:
             try:
@@ -157,7 +157,7 @@ class ServiceConnection:
 
     @staticmethod
     def without_retries(pieces: Iterator[Piece]) -> Iterator[Piece]:
-        """`pieces`, of which some were used already, so that a failure is final. Raises ServiceError."""
+        """Yield `pieces`; some were used already, so that a failure is final. Raises ServiceError."""
         try:
             yield from pieces
         except PassingFailure as error:
@@ -173,7 +173,7 @@ class ServiceConnection:
         except self._wrong as error:
             raise UsageError(f"{self.url}{path} cannot be asked: {error}") from error
         except self._lost as error:
-            raise PassingFailure(f"no answer from the speech service at {self.url}: {_reason(error)}") from error
+            raise PassingFailure(f"no answer from the speech service at {self.url}: {root_reason(error)}") from error
         if response.status_code >= 400:
             with response:
                 raise _failure(response)
@@ -183,7 +183,7 @@ class ServiceConnection:
         try:
             return response.raw.read1(_READ_BYTES)
         except self._lost as error:
-            raise PassingFailure(f"the speech service at {self.url} broke off: {_reason(error)}") from error
+            raise PassingFailure(f"the speech service at {self.url} broke off: {root_reason(error)}") from error
 
 
 def _failure(response: Any) -> Exception:
@@ -204,9 +204,3 @@ def _message(response: Any) -> str:
         body = response.text
     found = body.get("message") or body.get("detail") if isinstance(body, dict) else body
     return str(found)[:300]
-
-
-def _reason(error: Exception) -> str:
-    """The innermost cause, which is what a person can act on ("Connection refused")."""
-    inner = getattr(error, "reason", None) or (error.args[0] if error.args else error)
-    return _reason(inner) if isinstance(inner, Exception) and inner is not error else str(inner)[:200]

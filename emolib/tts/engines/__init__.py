@@ -1,35 +1,107 @@
-"""The synthesis engines of the service, and how one is chosen by name."""
+"""The synthesis engines of the service: their interface, how a text is cut for them, and how one is chosen by name."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
 
 from emolib.errors import UsageError
-from emolib.tts.engines.base import Engine, EngineError, Reference, Utterance
 
 __all__ = [
     "ENGINES",
     "FISH_KEY",
     "FISH_TAGS",
     "FISH_URL",
+    "LONGEST_SENTENCE",
     "Engine",
     "EngineError",
     "Reference",
     "Utterance",
     "load_engine",
+    "sentences",
 ]
 
+LONGEST_SENTENCE = 300
+_SENTENCE = re.compile(r".+?(?:[.!?…][\"'”’)\]]*(?=\s)|[。！？][”’」』）]*|$)", re.DOTALL)
 #: Environment variables that say where a Fish-Speech server is, its key, and its tags (s1 or s2).
 FISH_URL, FISH_KEY, FISH_TAGS = "EMOLIB_FISH_URL", "EMOLIB_FISH_API_KEY", "EMOLIB_FISH_TAGS"
 
 
-def load_engine(name: str) -> Engine:
-    """The engine of that name, loaded and ready: piper, fish, espeak-ng, or auto.
+class EngineError(Exception):
+    """Raised when an engine cannot speak an utterance; the message goes to the log and to the client."""
 
-    auto is Fish-Speech where $EMOLIB_FISH_URL names a server, else Piper where it is installed, else
-    espeak-ng. Raises UsageError for an unknown name.
+
+@dataclass(frozen=True)
+class Reference:
+    """A clip of the voice to imitate: the bytes of an audio file and what is said in it."""
+
+    audio: bytes = field(repr=False)
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What an engine is asked to say.
+
+    `text` is bounded and not empty; `sampling` holds Fish-Speech's sampling fields.
+    """
+
+    text: str
+    emotion: str | None = None
+    intensity: float = 1.0
+    references: tuple[Reference, ...] = ()
+    sampling: dict[str, Any] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """A synthesiser. `synthesize` runs in a thread of the service, one call at a time and slot."""
+
+    name: str
+    sample_rate: int
+    #: Whether reference clips change the voice.
+    clones_voices: bool
+    #: Whether tags in the text, such as (angry), are directions to it; else they are removed first.
+    reads_tags: bool
+
+    def synthesize(self, utterance: Utterance, stop: threading.Event) -> Iterator[np.ndarray]:
+        """Yield float32 mono pieces as they are ready, and end early once `stop` is set. Raises EngineError."""
+        ...
+
+    def close(self) -> None:
+        """Release what the engine holds."""
+        ...
+
+
+def sentences(text: str) -> list[str]:
+    """Return the sentences of `text` with their punctuation; an abbreviation may end one early, at the cost of a pause.
+
+    A sentence over LONGEST_SENTENCE characters is cut at a space, because an engine takes each in one piece.
+    """
+    return [part for sentence in _SENTENCE.findall(text) for part in _short_parts(sentence.strip())]
+
+
+def _short_parts(sentence: str) -> Iterator[str]:
+    while len(sentence) > LONGEST_SENTENCE:
+        cut = sentence.rfind(" ", 1, LONGEST_SENTENCE)
+        cut = LONGEST_SENTENCE if cut < 0 else cut
+        yield sentence[:cut].strip()
+        sentence = sentence[cut:].strip()
+    if sentence:
+        yield sentence
+
+
+def load_engine(name: str) -> Engine:
+    """Load the engine called `name`: piper, fish, espeak-ng, or auto.
+
+    auto is Fish-Speech if $EMOLIB_FISH_URL names a server, else Piper if it is installed, else espeak-ng.
+    Raises UsageError for an unknown name.
     """
     if name == "auto":
         name = _best()

@@ -10,11 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from emolib.errors import MissingDependency, ServiceError
-from emolib.tts.engines.base import EngineError, Utterance
-from emolib.tts.engines.shaping import level
-from emolib.tts.prosody import Prosody, prosody_for
+from emolib.tts.engines import EngineError, Utterance, sentences
+from emolib.tts.prosody import Prosody, level, prosody_for
 from emolib.tts.sound import PcmStream
-from emolib.tts.text import sentences
 
 __all__ = ["EspeakEngine"]
 

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from emolib.errors import EmolibError
-from emolib.tts.engines.base import EngineError, Utterance
+from emolib.tts.engines import EngineError, Utterance, sentences
 from emolib.tts.markers import TagSet
 from emolib.tts.sound import STREAM_RATE
-from emolib.tts.text import sentences
 from emolib.tts.transport import Deadline, Piece, ServiceConnection
 
 __all__ = ["FishEngine"]
