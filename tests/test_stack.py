@@ -131,7 +131,7 @@ def test_a_gguf_file_is_answered_with_on_this_machine_whatever_the_environment_s
 
 
 def test_gpt_without_a_key_is_bad_use():
-    with pytest.raises(UsageError, match="need a key"):
+    with pytest.raises(UsageError, match="needs a key"):
         open_reply_model("gpt")
 
 

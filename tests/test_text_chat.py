@@ -120,7 +120,7 @@ def test_a_chat_model_without_a_key_is_bad_use(monkeypatch: pytest.MonkeyPatch, 
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     assert main(["chat", "--reply", "gpt:gpt-9"]) == 2
-    assert "need a key" in capsys.readouterr().err
+    assert "needs a key" in capsys.readouterr().err
 
 
 def test_in_a_cell_lines_are_asked_one_by_one_and_the_feeling_is_remembered(capsys: pytest.CaptureFixture[str]):
