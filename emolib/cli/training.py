@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from emolib.cli.console import print_json
 from emolib.cli.options import Given, Options, argument, command, option, option_of
+from emolib.finetune.presets import PRESETS
 from emolib.finetune.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _SETTINGS = Options(
 class SettingsOptions:
     """Where the settings come from, before single ones are changed."""
 
-    preset: str = option("auto (by the hardware), paper, colab-t4, laptop-2060 or cpu", "auto")
+    preset: str = option(f"auto (by the hardware), {', '.join(PRESETS)}", "auto")
     set: tuple[str, ...] = option(
         "any setting of TrainSettings, such as dtype=float32 (default: none)", (), metavar="NAME=VALUE"
     )
