@@ -31,6 +31,7 @@ from emolib.tts import serve
 ROOT = Path(__file__).parent.parent
 RUNNABLE = [name for name, (module, _) in COMMANDS.items() if module]
 GROUPS = ["", *(name for name, (module, _) in COMMANDS.items() if not module)]
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/turn.md", "environments/README.md")
 HEAVY = {"torch", "transformers", "polars", "matplotlib", "fastapi", "asyncio", "requests", "sounddevice", "xllamacpp"}
 
 
@@ -289,11 +290,12 @@ def commands_in(path: Path) -> list[str]:
     text = path.read_text(encoding="utf-8")
     blocks = "".join(re.findall(r"^```.*?^```", text, re.MULTILINE | re.DOTALL))
     shown = re.findall(r"^emolib .+$", blocks, re.MULTILINE) + re.findall(r"`(emolib [a-z][^`]*)`", text)
+    shown += re.findall(r"^    +(?:[A-Z_]+=\S+ )*(emolib .+)$", text, re.MULTILINE)
     return sorted({re.split(r" [<#|…]", line)[0].strip() for line in shown})
 
 
-@pytest.mark.parametrize("line", commands_in(ROOT / "README.md") + commands_in(ROOT / "environments" / "README.md"))
-def test_a_command_of_the_readme_is_understood(line: str) -> None:
+@pytest.mark.parametrize("line", [line for name in DOCUMENTS for line in commands_in(ROOT / name)])
+def test_a_command_of_the_documents_is_understood(line: str) -> None:
     words = shlex.split(line)[1:]
     if len(words) > 1 and " ".join(words) not in COMMANDS:
         given(shlex.join(words))
