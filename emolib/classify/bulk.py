@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from emolib.classify.classifier import EmotionClassifier
 from emolib.emotions import EmotionScores
 from emolib.errors import InputError, UsageError
 from emolib.files import sha256, storage_errors, write_json, write_text
+
+if TYPE_CHECKING:
+    from emolib.classify.classifier import EmotionClassifier
 
 __all__ = ["BulkSummary", "classify_file", "prediction"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from emolib.data.repair import REPAIRS
 from emolib.errors import UsageError
@@ -12,6 +13,10 @@ __all__ = ["RULES", "CleanSettings"]
 _DROPS = ("empty", "too_long", "conflicts", "duplicates", "near_duplicates", "leakage")
 RULES = (*REPAIRS, *_DROPS)
 _CONFLICT_POLICIES = ("drop", "majority", "soft")
+
+
+def _help(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
@@ -25,18 +30,18 @@ class CleanSettings:
     numeric labels from 0 on) are found where they are None.
     """
 
-    rules: tuple[str, ...] = RULES
-    conflicts: str = "drop"
-    near_threshold: float = 0.9
-    max_tokens: int = 1900
-    tokenizer: str = "smollm2-135m"
-    validation_share: float = 0.1
-    test_share: float = 0.1
-    seed: int = 3407
-    text_column: str | None = None
-    label_column: str | None = None
-    label_names: tuple[str, ...] | None = None
-    arrow: bool = False
+    rules: tuple[str, ...] = _help(RULES, "rules to apply")
+    conflicts: str = _help("drop", f"equal texts with different labels: {', '.join(_CONFLICT_POLICIES)}")
+    near_threshold: float = _help(0.9, "similarity from which texts are near-duplicates")
+    max_tokens: int = _help(1900, "longest text in tokens")
+    tokenizer: str = _help("smollm2-135m", "model whose tokens are counted")
+    validation_share: float = _help(0.1, "share of undivided sources that becomes validation")
+    test_share: float = _help(0.1, "share of undivided sources that becomes test")
+    seed: int = _help(3407, "seed of the division into splits")
+    text_column: str | None = _help(None, "column of the texts (default: found by its name)")
+    label_column: str | None = _help(None, "column of the labels (default: found by its name)")
+    label_names: tuple[str, ...] | None = _help(None, "names of numeric labels from 0 on (default: found and checked)")
+    arrow: bool = _help(False, "write a datasets folder (Arrow) too")
 
     def __post_init__(self) -> None:
         unknown = [rule for rule in self.rules if rule not in RULES]

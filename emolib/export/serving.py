@@ -14,9 +14,10 @@ from emolib.files import sha256
 from emolib.llama.gguf import check_fits, read_header
 from emolib.llama.server import LlamaServerOptions, start_server, thread_budget
 
-__all__ = ["open_llm_server", "serve_llm"]
+__all__ = ["DEFAULT_OPTIONS", "open_llm_server", "serve_llm"]
 
-_SLOTS = 4
+#: How a server runs when nothing else is said.
+DEFAULT_OPTIONS = LlamaServerOptions(slots=4, threads=thread_budget())
 
 
 def serve_llm(
@@ -55,7 +56,6 @@ def open_llm_server(
     """
     from emolib.models import chat_gguf
 
-    options = options or LlamaServerOptions(slots=_SLOTS, threads=thread_budget())
     path = Path(model) if model else chat_gguf()
     header = read_header(path)
     files = [_adapter_file(adapter) for adapter in adapters]
@@ -64,7 +64,7 @@ def open_llm_server(
     names = [file.stem for file in files]
     if len(set(names)) < len(names):
         raise UsageError(f"two adapters have the same name ({', '.join(names)}); rename one of the files")
-    return start_server(path, replace(options, adapter_scale=0.0), files), names
+    return start_server(path, replace(options or DEFAULT_OPTIONS, adapter_scale=0.0), files), names
 
 
 def _adapter_file(adapter: str | Path) -> Path:
@@ -94,5 +94,5 @@ def _welcome(url: str, names: Sequence[str]) -> str:
     if names:
         lines.append(f"  adapters: {', '.join(names)}, each off unless a request switches it on")
         lines.append(f"  classify: emolib classify {judge} < lines.txt")
-    lines.append(f"  chat:     emolib chat --chat-url {url}/v1" + (f" {judge}" if len(names) == 1 else ""))
+    lines.append(f"  chat:     emolib chat --reply {url}/v1" + (f" {judge}" if len(names) == 1 else ""))
     return "\n".join(lines)

@@ -12,7 +12,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,10 @@ class EmotionTask:
         return cls(found[1], float(found[2]), float(found[3])) if found else None
 
 
+def _help(default: Any, text: str, **metadata: str) -> Any:
+    return field(default=default, metadata={"help": text, **metadata})
+
+
 @dataclass(frozen=True)
 class LlamaServerOptions:
     """How a server runs: `slots` requests at once, each with `slot_tokens` of context, on `threads` cores.
@@ -54,14 +58,16 @@ class LlamaServerOptions:
     one must never be taken up by another.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 0
-    slots: int = 1
-    slot_tokens: int = 2048
-    threads: int = 1
-    adapter_scale: float = 0.0
-    api_key: str | None = None
-    remembered_mib: int = 0
+    host: str = _help("127.0.0.1", "address to bind", metavar="ADDRESS")
+    port: int = _help(0, "port to bind; 0 = a free one")
+    slots: int = _help(1, "requests at once")
+    slot_tokens: int = _help(2048, "tokens of context of each request")
+    threads: int = _help(1, "cores to compute on")
+    adapter_scale: float = _help(0.0, "scale of the adapters for a request that names none")
+    api_key: str | None = _help(
+        None, "key that clients must send; needed beyond localhost", metavar="KEY", environment="EMOLIB_LLAMA_KEY"
+    )
+    remembered_mib: int = _help(0, "MiB of earlier prompts to keep beside those in the slots")
 
 
 def thread_budget(limit: int = 4) -> int:

@@ -1,0 +1,80 @@
+"""`emolib mic`, `emolib demo` and `emolib doctor`: this computer, and all of it at once."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from emolib.cli.console import print_json
+from emolib.cli.options import Given, command, option, option_of
+
+__all__ = ["demo", "doctor", "mic"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicOptions:
+    """What is listened to, and for how long."""
+
+    file: Path | None = option("a recording (default: the microphone)", None, flag="in")
+    device: str | None = option("number or name of the microphone (default: the system's)", None)
+    backend: Literal["sounddevice", "pyaudio"] = option_of(
+        "emolib.speech.monitor:open_source", "backend", "what records"
+    )
+    calibrate: float = option_of("emolib.speech.monitor:monitor", "calibration_s", "seconds of silence at the start")
+    seconds: float | None = option("stop after so many (default: at Ctrl-C)", None)
+    save: Path | None = option("folder for the utterances as WAV files (default: not kept)", None)
+
+
+@command(MicOptions)
+def mic(given: Given) -> None:
+    """Show what the microphone hears."""
+    from emolib.speech.monitor import monitor, open_source
+
+    options = given.of(MicOptions)
+    source = open_source(options.file, options.device, options.backend)
+    with suppress(KeyboardInterrupt), closing(source):
+        monitor(source, sys.stdout, calibration_s=options.calibrate, seconds=options.seconds, save_to=options.save)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions:
+    """Where the demo goes."""
+
+    out: Path = option("folder for everything that is made", Path("runs/demo"))
+
+
+@command(DemoOptions)
+def demo(given: Given) -> None:
+    """Run the demo."""
+    from emolib.demo import run_demo
+
+    run_demo(given.of(DemoOptions).out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    """What is examined."""
+
+    stack: str | None = option(
+        "examine part by part what a stack needs: paper, embedded, or a TOML file (default: this machine)",
+        None,
+        metavar="NAME|FILE",
+    )
+    json: bool = option("print the findings as JSON", False)
+
+
+@command(DoctorOptions)
+def doctor(given: Given) -> None:
+    """Examine this machine."""
+    from emolib.doctor import examine, examine_stack
+    from emolib.stack import Stack
+
+    options = given.of(DoctorOptions)
+    findings = examine_stack(Stack.load(options.stack)) if options.stack else examine()
+    if options.json:
+        print_json(findings.as_dict())
+    else:
+        print(findings.table())

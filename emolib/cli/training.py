@@ -1,0 +1,140 @@
+"""`emolib plan`, `emolib train` and `emolib plot`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emolib.cli.console import print_json
+from emolib.cli.options import Given, Options, argument, command, option
+from emolib.finetune.presets import PRESETS
+from emolib.finetune.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["plan", "plot", "train"]
+
+#: Settings that --set reaches and that have no option of their own; max_steps is --steps.
+_SELDOM_CHANGED = (
+    "load_in_4bit", "dtype", "lora_dropout", "target_modules", "gradient_checkpointing", "optimizer", "schedule",
+    "weight_decay", "max_grad_norm", "max_steps", "eval_steps", "eval_examples", "checkpoint_steps", "start_from",
+    "project",
+)  # fmt: skip
+_SETTINGS = Options(
+    TrainSettings,
+    skip=_SELDOM_CHANGED,
+    flags={"base_model": ("--model",)},
+    layered=True,
+    title="settings (by default those of --preset; the paper's are shown)",
+    default="paper: {}",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsOptions:
+    """Where the settings come from, before single ones are changed."""
+
+    preset: str = option(f"auto (by the hardware), {', '.join(PRESETS)}", "auto")
+    set: tuple[str, ...] = option(
+        "any setting of TrainSettings, such as dtype=float32 (default: none)", (), metavar="NAME=VALUE"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """What is trained on, for how long, and where it goes."""
+
+    data: str = option(
+        "a folder made by `emolib clean`, or a corpus file; for the task chat, conversations in JSON lines",
+        metavar="CORPUS",
+    )
+    out: Path = option("the run folder")
+    validation: str | None = option(
+        "corpus for the evaluations during training (default: held out of --data)", None, metavar="CORPUS"
+    )
+    steps: int | None = option("optimizer steps; -1 = by --epochs (default: 60, for the task chat -1)", None)
+    resume: bool = option("resume a run that was stopped, or start it afresh", True)
+
+
+@command(TrainOptions, SettingsOptions, _SETTINGS)
+def train(given: Given) -> None:
+    """Fine-tune."""
+    from emolib.finetune import parse_settings, train
+
+    options = given.of(TrainOptions)
+    settings = _settings(given, {})
+    if "max_steps" not in parse_settings(given.of(SettingsOptions).set):
+        settings = settings.replace(max_steps=_steps(given, settings.task))
+    print(settings.table())
+    run = train(options.data, options.out, settings, validation=options.validation, resume=options.resume)
+    print(run.summary())
+
+
+def _steps(given: Given, task: str) -> int:
+    """Return the optimizer steps: --steps, or -1 for whole epochs if only --epochs is given, else the task's."""
+    from emolib.finetune import get_task
+
+    steps = given.of(TrainOptions).steps
+    if steps is not None:
+        return steps
+    return -1 if "epochs" in given.changes(TrainSettings) else get_task(task).default_steps
+
+
+def _settings(given: Given, changes: Mapping[str, Any]) -> TrainSettings:
+    """Return the settings of --preset with `changes`, under those of the options and of --set."""
+    from emolib.finetune import parse_settings, preset
+
+    options = given.of(SettingsOptions)
+    return preset(options.preset, **{**changes, **given.changes(TrainSettings), **parse_settings(options.set)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """The size of the training that is planned."""
+
+    data: str | None = option(
+        "what `emolib train --data` takes, for its number of rows (default: --rows)",
+        None,
+        metavar="CORPUS",
+    )
+    rows: int | None = option("rows to train on (default: 16000, CARER's; for the task chat 1200)", None)
+    tokens: int | None = option(
+        "tokens of the longest row, prompt and response included (default: 128; for the task chat 256)", None
+    )
+    json: bool = option("print JSON", False)
+
+
+@command(PlanOptions, SettingsOptions, _SETTINGS)
+def plan(given: Given) -> None:
+    """Plan a training."""
+    from emolib.finetune import get_task, plan
+
+    options = given.of(PlanOptions)
+    settings = _settings(given, {})
+    rows = get_task(settings.task).count_rows(options.data) if options.data else options.rows
+    found = plan(settings, rows=rows, tokens=options.tokens)
+    if options.json:
+        print_json(found.as_dict())
+    else:
+        print(found.table())
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotOptions:
+    """Which runs are drawn, and where to."""
+
+    run: Path = argument("a run folder")
+    others: tuple[Path, ...] = argument("runs whose curves stand beside the first one's", ())
+    out: Path = option("folder for the figures", Path("figures"))
+
+
+@command(PlotOptions)
+def plot(given: Given) -> None:
+    """Draw the curves of a run."""
+    from emolib.plots import plot_run
+
+    options = given.of(PlotOptions)
+    for path in plot_run(options.run, options.out, *options.others):
+        print(path)

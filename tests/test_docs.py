@@ -1,0 +1,59 @@
+"""The documents for developers name files, functions and keys that exist."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+from scripted_engines import Replies, Spoken, engines, scores
+
+from emolib.dialogue import TextInput, converse
+from emolib.dialogue.turn import SCHEMA
+from emolib.speech import NullSink
+
+ROOT = Path(__file__).parent.parent
+GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+TURN = (ROOT / "docs" / "turn.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`(emolib/[\w./]+)`", GUIDE))))
+def test_the_guide_names_files_that_exist(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+def walked() -> list[tuple[str, str]]:
+    """Return each name in a numbered step with the step's files, joined."""
+    steps = re.findall(r"^\d+\. (.*?)(?=^\d+\. |^\S)", GUIDE, re.MULTILINE | re.DOTALL)
+    return [
+        (name, " ".join(re.findall(r"`(emolib/[\w./]+\.py)`", step)))
+        for step in steps
+        for name in re.findall(r"`([A-Za-z_]+(?:\.[a-z_]+)?)`", step)
+        if not name.endswith((".json", ".jsonl"))
+    ]
+
+
+@pytest.mark.parametrize(("name", "files"), walked())
+def test_a_step_of_a_walk_names_what_its_files_hold(name: str, files: str) -> None:
+    source = "".join((ROOT / file).read_text(encoding="utf-8") for file in files.split())
+    for part in name.split("."):
+        assert re.search(rf"\b{part}\b", source), f"{part} is not in {files}"
+
+
+async def _spoken_turn() -> dict[str, object]:
+    async def line():
+        yield TextInput("My train left without me.")
+
+    found = engines(Replies("Oh no. I am sorry."), scores("sadness"), Spoken())
+    (turn,) = await converse(found, line(), NullSink())
+    return turn.as_dict()
+
+
+def test_the_document_of_a_turn_lists_every_key_and_no_other() -> None:
+    turn = asyncio.run(_spoken_turn())
+    listed = re.findall(r"^\| `([a-z_]+)` \|", TURN.partition("## Keys")[2].partition("## Times")[0], re.MULTILINE)
+    assert listed == list(turn)
+    assert f"**`{SCHEMA}`**" in TURN
+    stages = re.findall(r"^\| `([a-z_]+)` \|", TURN.partition("## Times")[2], re.MULTILINE)
+    assert {span["stage"] for span in turn["spans"]} | turn["marks_ms"].keys() <= set(stages)
