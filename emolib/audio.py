@@ -15,6 +15,7 @@ from emolib.files import atomic_path
 __all__ = [
     "SAMPLE_RATE",
     "AudioClip",
+    "ChannelMixer",
     "from_pcm16",
     "mix_down",
     "read_audio",
@@ -26,6 +27,10 @@ __all__ = [
 
 #: The rate of everything that listens: detectors, endpointing, recognisers. In Hz.
 SAMPLE_RATE = 16_000
+
+#: Below this share of the loudest channel's energy, the mean of the channels has lost the sound.
+_CANCELLED = 1 / 8
+_CLEARLY_LOUDER = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +73,7 @@ class AudioClip:
 def read_audio(path: str | Path) -> AudioClip:
     """The sound of a WAV, FLAC, MP3 or OGG file, its channels mixed down, at the rate of the file.
 
+    A WAV that was written as a stream, with a data size of 0 or 0xFFFFFFFF, is read to the end of the file.
     InputError where the file is missing, empty, damaged or no sound, or holds NaN.
     """
     soundfile = _soundfile()
@@ -78,6 +84,8 @@ def read_audio(path: str | Path) -> AudioClip:
         raise InputError(f"{path} is empty; record it again")
     try:
         frames, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+        if not len(frames) and (streamed := _streamed_wav(path.read_bytes())):
+            frames, sample_rate = soundfile.read(io.BytesIO(streamed), dtype="float32", always_2d=True)
     except PermissionError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (soundfile.LibsndfileError, OSError, ValueError) as error:
@@ -115,8 +123,38 @@ def write_wav(path: str | Path, clip: AudioClip) -> None:
 
 
 def mix_down(frames: np.ndarray) -> np.ndarray:
-    """Float32 mono of shape (n,) from frames of shape (n, channels): the mean of the channels."""
-    return frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
+    """Return float32 mono of shape (n,) from frames of shape (n, channels), as `ChannelMixer` does."""
+    return ChannelMixer().mix(frames)
+
+
+class ChannelMixer:
+    """Mix the blocks of one recording down to mono: the mean of the channels, unless they cancel out.
+
+    If the mean has less than an eighth of the loudest channel's energy (one channel in opposite phase, or speech in
+    one of six channels), the loudest channel is taken instead. The energies are sums over all blocks, in which a block
+    counts less the more samples follow it (half after `half_life` samples), so that the choice changes seldom.
+    """
+
+    def __init__(self, half_life: int = 2 * SAMPLE_RATE) -> None:
+        self._half_life = half_life
+        self._energies = np.zeros(0)
+        self._mean_energy = 0.0
+        self._channel = 0
+
+    def mix(self, frames: np.ndarray) -> np.ndarray:
+        """Return float32 of shape (n,) from a block of shape (n, channels)."""
+        if frames.shape[1] == 1:
+            return frames[:, 0]
+        mean = frames.mean(axis=1, dtype=np.float32)
+        kept = 0.5 ** (len(frames) / self._half_life)
+        energies = np.einsum("nc,nc->c", frames, frames, dtype=np.float64)
+        self._energies = energies + kept * self._energies if len(self._energies) else energies
+        self._mean_energy = float(np.dot(mean, mean)) + kept * self._mean_energy
+        # Two channels in opposite phase are equally loud: changing between them would click.
+        if self._energies.max() > _CLEARLY_LOUDER * self._energies[self._channel]:
+            self._channel = int(self._energies.argmax())
+        cancelled = self._mean_energy < _CANCELLED * self._energies.max()
+        return frames[:, self._channel].astype(np.float32, copy=False) if cancelled else mean
 
 
 def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
@@ -137,6 +175,31 @@ def _checked(samples: np.ndarray, name: str) -> np.ndarray:
     if not np.isfinite(samples).all():
         raise InputError(f"{name} holds NaN or infinite samples; record or export it again")
     return np.clip(samples, -1.0, 1.0) if samples.size and np.abs(samples).max() > 1.0 else samples
+
+
+def _streamed_wav(data: bytes) -> bytes | None:
+    """Return a WAV file whose data size is 0 with its true size; None if it holds no samples, or is no WAV file."""
+    place = 12
+    while data[:4] == b"RIFF" and data[8:12] == b"WAVE" and place + 8 <= len(data):
+        size = int.from_bytes(data[place + 4 : place + 8], "little")
+        start = place + 8
+        if data[place : place + 4] == b"data":
+            sound = data[start:]
+            if size or not sound or _are_chunks(sound):
+                return None
+            sizes = [(length & 0xFFFFFFFF).to_bytes(4, "little") for length in (len(data) - 8, len(sound))]
+            return data[:4] + sizes[0] + data[8 : place + 4] + sizes[1] + sound
+        place = start + size + size % 2
+    return None
+
+
+def _are_chunks(data: bytes) -> bool:
+    """Whether `data` is chunks of a RIFF file up to its last byte: notes after a recording without samples."""
+    place = 0
+    while place + 8 <= len(data) and data[place : place + 4].isalnum():
+        size = int.from_bytes(data[place + 4 : place + 8], "little")
+        place += 8 + size + size % 2
+    return place >= len(data) > 0
 
 
 def _soundfile() -> ModuleType:

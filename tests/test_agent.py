@@ -860,12 +860,17 @@ def test_two_hundred_turns_leave_nothing_behind():
     assert max(firsts) - min(firsts) < 1e-6
 
 
-@pytest.mark.parametrize("text", ["", "Mhm.", "uh-huh", "oh, okay", "对"])
+PHRASES = ["Thank you.", "I see.", "Got it.", "Go on.", "Of course.", "Exactly."]
+
+
+@pytest.mark.parametrize("text", ["", "Mhm.", "uh-huh", "oh, okay", "对", "Oh, I see.", "Yeah, that’s right", *PHRASES])
 def test_backchannels(text: str):
     assert is_backchannel(text)
 
 
-@pytest.mark.parametrize("text", ["stop", "okay but why", "yes yes yes yes", "好的我知道"])
+@pytest.mark.parametrize(
+    "text", ["stop", "okay but why", "yes yes yes yes", "好的我知道", "I see a dog", "thank you stop", "go"]
+)
 def test_no_backchannels(text: str):
     assert not is_backchannel(text)
 

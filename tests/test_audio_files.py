@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from emolib.audio import AudioClip, read_audio, write_wav
+from emolib.audio import AudioClip, ChannelMixer, read_audio, write_wav
 from emolib.errors import InputError, StorageError
 
 
@@ -38,8 +38,43 @@ def test_every_kind_of_wav_has_the_same_loudness(tmp_path, subtype):
 
 def test_channels_are_averaged(tmp_path):
     path = tmp_path / "sound.wav"
-    soundfile.write(path, np.stack([tone(8_000), -tone(8_000)], axis=1), 8_000)
-    assert np.abs(read_audio(path).samples).max() < 1e-3
+    soundfile.write(path, np.stack([tone(8_000), 0.5 * tone(8_000)], axis=1), 8_000)
+    assert np.abs(read_audio(path).samples).max() == pytest.approx(0.375, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "gains", [(1, -1), (1, -0.9), (0, 0, 1, 0, 0, 0), (0, 1)], ids=["opposite phase", "nearly", "one of six", "one"]
+)
+def test_speech_is_heard_whatever_channel_it_is_in(tmp_path, gains):
+    path = tmp_path / "sound.wav"
+    soundfile.write(path, np.stack([gain * tone(8_000) for gain in gains], axis=1), 8_000)
+    assert np.abs(read_audio(path).samples).max() >= 0.25
+
+
+@given(st.lists(st.integers(1, 3_000), min_size=1, max_size=9))
+def test_the_channel_that_is_taken_does_not_change_from_block_to_block(sizes):
+    mixer, source = ChannelMixer(), tone(16_000, sum(sizes) / 16_000)
+    blocks = np.split(np.stack([source, -source], axis=1), np.cumsum(sizes)[:-1])
+    assert np.array_equal(np.concatenate([mixer.mix(block) for block in blocks]), source)
+
+
+@pytest.mark.parametrize(("riff", "size"), [(0, 0), (36, 0), (0xFFFFFFFF, 0xFFFFFFFF)])
+def test_a_wav_written_as_a_stream_is_read_to_its_end(tmp_path, riff, size):
+    path = tmp_path / "stream.wav"
+    write_wav(path, AudioClip(tone(8_000), 8_000))
+    whole = read_audio(path).samples
+    data = bytearray(path.read_bytes())
+    data[4:8], data[40:44] = riff.to_bytes(4, "little"), size.to_bytes(4, "little")
+    path.write_bytes(data)
+    assert np.array_equal(read_audio(path).samples, whole)
+
+
+def test_notes_after_a_recording_without_samples_are_no_sound(tmp_path):
+    path = tmp_path / "none.wav"
+    write_wav(path, AudioClip(np.zeros(0, dtype=np.float32), 8_000))
+    path.write_bytes(path.read_bytes() + b"LIST\x04\x00\x00\x00INFO")
+    with pytest.raises(InputError, match="no samples"):
+        read_audio(path)
 
 
 def bad_files():

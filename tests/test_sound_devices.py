@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import builtins
 import sys
+from collections.abc import Callable
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from sound_card import SoundCard, missing, run_trial, sound_card
 
 from emolib.errors import MissingDependency
-from emolib.speech import SoundDeviceSink, SoundDeviceSource
+from emolib.speech import SoundDeviceSink, SoundDeviceSource, sources
 
 needs_card = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 
@@ -62,3 +65,33 @@ def test_without_portaudio_the_package_that_has_it_is_named(open_device, monkeyp
     monkeypatch.setattr(builtins, "__import__", without_portaudio)
     with pytest.raises(MissingDependency, match="apt-get install libportaudio2"):
         open_device()
+
+
+class StereoOnly:
+    """A stand-in for sounddevice whose microphone refuses to open in mono."""
+
+    class PortAudioError(Exception):
+        pass
+
+    def query_devices(self, device: object, kind: str) -> dict[str, object]:
+        return {"name": "Stereo", "default_samplerate": 16_000.0}
+
+    def InputStream(self, *, channels: int, callback: Callable[..., None], **options: object) -> StereoOnly:
+        if channels == 1:
+            raise self.PortAudioError("Invalid number of channels")
+        self._callback = callback
+        return self
+
+    def start(self) -> None:
+        block = np.stack([np.full(480, 0.5), np.full(480, -0.5)], axis=1).astype(np.float32)
+        self._callback(block, 480, None, SimpleNamespace(input_overflow=False))
+
+    def abort(self) -> None: ...
+
+    close = abort
+
+
+def test_a_microphone_that_opens_in_stereo_only_is_heard(monkeypatch):
+    monkeypatch.setattr(sources, "import_sounddevice", StereoOnly)
+    source = SoundDeviceSource()
+    assert np.allclose(next(source.frames()), 0.5)

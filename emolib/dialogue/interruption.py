@@ -12,21 +12,47 @@ __all__ = ["BACKCHANNELS", "heard_words", "is_backchannel", "is_echo", "repeats"
 #: Words and sounds with which a listener says that he is listening. They do not ask for the floor.
 BACKCHANNELS = frozenset(
     "ah aha ahh alright hm hmm huh mhm mm mmhm mmm oh ok okay really right sure uh uhhuh uhm um wow yeah yep yes yup"
+    " absolutely exactly indeed totally true"
     " 嗯 嗯嗯 啊 哦 噢 对 好 是".split()
 )
 
+#: The same in more than one word.
+BACKCHANNEL_PHRASES = (
+    "thank you so much", "thank you very much", "thank you", "thanks a lot", "thanks", "of course", "all right",
+    "i see", "i know", "i understand", "i hear you", "got it", "got you", "go on", "go ahead", "carry on", "keep going",
+    "fair enough", "good point", "makes sense", "that makes sense", "that's right", "that's true", "you're right",
+    "no problem", "not bad",
+)  # fmt: skip
+
+#: Longest first: "thank you very much" is one back-channel, not "thank you" with more to say.
+_PHRASES = sorted((tuple(phrase.split()) for phrase in BACKCHANNEL_PHRASES), key=len, reverse=True)
 _WORD = re.compile(r"[\w'-]+")
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
 #: Characters that a slow voice speaks in a second: of Chinese, and of anything else.
 _SLOW_CHINESE, _SLOW = 3.5, 12.0
 #: Backchannels come one or a few at a time: "mhm, right, okay".
-_MOST_WORDS = 3
+_MOST_UNITS = 3
 
 
 def is_backchannel(text: str) -> bool:
     """Whether `text` says no more than that somebody is listening; an empty one does."""
-    words = [word.replace("-", "") for word in _WORD.findall(text.lower())]
-    return len(words) <= _MOST_WORDS and all(word in BACKCHANNELS for word in words)
+    words = [word.replace("-", "") for word in _WORD.findall(text.lower().replace("’", "'"))]
+    units = 0
+    while words:
+        length = _opening_backchannel(words)
+        units += 1
+        if not length or units > _MOST_UNITS:
+            return False
+        words = words[length:]
+    return True
+
+
+def _opening_backchannel(words: Sequence[str]) -> int:
+    """Return how many of the first `words` are one back-channel; 0 if they are none."""
+    for phrase in _PHRASES:
+        if tuple(words[: len(phrase)]) == phrase:
+            return len(phrase)
+    return int(words[0] in BACKCHANNELS)
 
 
 def is_echo(heard: np.ndarray, played: np.ndarray, *, least: float = 0.5) -> bool:

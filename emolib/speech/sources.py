@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from emolib.audio import SAMPLE_RATE, from_pcm16, mix_down, read_audio
+from emolib.audio import SAMPLE_RATE, ChannelMixer, from_pcm16, read_audio
 from emolib.errors import DeviceError, InputError, MissingDependency
 from emolib.speech.noise import FRAME
 
@@ -45,6 +45,7 @@ class Framer:
 
     def __init__(self, sample_rate: int) -> None:
         self._resampler: Any = None
+        self._mixer = ChannelMixer(2 * sample_rate)
         if sample_rate != SAMPLE_RATE:
             try:
                 import soxr
@@ -55,8 +56,8 @@ class Framer:
 
     def push(self, block: np.ndarray, *, last: bool = False) -> Iterator[np.ndarray]:
         """Frames that are complete; `block` is float of shape (n,) or (n, channels)."""
-        samples = mix_down(block) if block.ndim == 2 else block
-        samples = np.clip(np.nan_to_num(samples.astype(np.float32, copy=False)), -1.0, 1.0)
+        block = np.clip(np.nan_to_num(block.astype(np.float32, copy=False)), -1.0, 1.0)
+        samples = self._mixer.mix(block) if block.ndim == 2 else block
         if self._resampler:
             samples = self._resampler.resample_chunk(samples, last=last)
         samples = np.concatenate([self._rest, samples])
@@ -229,18 +230,31 @@ class SoundDeviceSource(_DeviceSource):
 
     def _open(self) -> Callable[[], None]:
         try:
-            stream = self._sounddevice.InputStream(
-                samplerate=self._sample_rate,
-                device=self._device,
-                channels=1,
-                dtype="float32",
-                callback=self._callback,
-                finished_callback=lambda: self._put(None) if self._stop is None else None,
-            )
+            stream = self._input_stream()
             stream.start()
         except self._sounddevice.PortAudioError as error:
             raise DeviceError(f"{self.name} cannot be opened: {error}; close what else uses it") from error
         return lambda: _stop_quietly(stream.abort, stream.close)
+
+    def _input_stream(self) -> Any:
+        """Open the device in mono; if it records in stereo only, in stereo (the framer mixes it down)."""
+        try:
+            return self._stream_of(channels=1)
+        except self._sounddevice.PortAudioError as error:
+            try:
+                return self._stream_of(channels=2)
+            except self._sounddevice.PortAudioError:
+                raise error from None
+
+    def _stream_of(self, channels: int) -> Any:
+        return self._sounddevice.InputStream(
+            samplerate=self._sample_rate,
+            device=self._device,
+            channels=channels,
+            dtype="float32",
+            callback=self._callback,
+            finished_callback=lambda: self._put(None) if self._stop is None else None,
+        )
 
     def _callback(self, block: np.ndarray, _count: int, _times: Any, status: Any) -> None:
         self.overruns += bool(status.input_overflow)
@@ -266,22 +280,29 @@ class PyAudioSource(_DeviceSource):
 
     def _open(self) -> Callable[[], None]:
         try:
-            stream = self._audio.open(
-                self._sample_rate,
-                1,
-                self._pyaudio.paInt16,
-                input=True,
-                input_device_index=self._device,
-                frames_per_buffer=self._sample_rate // 50,
-                stream_callback=self._callback,
-            )
+            stream = self._stream_of(channels=1)
         except OSError as error:
-            raise DeviceError(f"{self.name} cannot be opened: {error}; close what else uses it") from error
+            try:  # Some devices record in stereo only; the framer mixes it down.
+                stream = self._stream_of(channels=2)
+            except OSError:
+                raise DeviceError(f"{self.name} cannot be opened: {error}; close what else uses it") from error
         return lambda: _stop_quietly(stream.stop_stream, stream.close)
+
+    def _stream_of(self, channels: int) -> Any:
+        self._channels = channels
+        return self._audio.open(
+            self._sample_rate,
+            channels,
+            self._pyaudio.paInt16,
+            input=True,
+            input_device_index=self._device,
+            frames_per_buffer=self._sample_rate // 50,
+            stream_callback=self._callback,
+        )
 
     def _callback(self, block: bytes, _count: int, _times: Any, status: int) -> tuple[None, int]:
         self.overruns += bool(status & self._pyaudio.paInputOverflow)
-        self._put(from_pcm16(block))
+        self._put(from_pcm16(block).reshape(-1, self._channels))
         return None, self._pyaudio.paContinue
 
 
