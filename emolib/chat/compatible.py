@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from emolib.chat.bounds import bounded
+from emolib.chat.guards import without_repeats, without_thoughts
 from emolib.chat.messages import Message
 from emolib.chat.tone import PromptStyle, full_prompt
 from emolib.emotions import EmotionScores
@@ -22,10 +23,18 @@ __all__ = ["OpenAIReplyModel"]
 # A reply that comes back empty, or breaks before its first word, is asked for once more.
 _ATTEMPTS = 2
 _TOKENS_PER_WORD = 3
+#: What a second and a third draw of a reply add to the temperature.
+_WARMER = 0.35
 
 
 class _BrokenReply(ServiceError):
     """A stream that was opened and then failed: worth a second try while nothing was said."""
+
+
+@dataclass(frozen=True)
+class _Sampling:
+    seed: int
+    temperature: float | None
 
 
 @dataclass
@@ -71,13 +80,27 @@ class OpenAIReplyModel:
     async def stream(
         self, history: Sequence[Message], emotion: EmotionScores | None, tone: str | None = None
     ) -> AsyncIterator[str]:
-        """Yield the reply in pieces. Raises ServiceError if the server refuses, stalls or says nothing."""
+        """Yield the reply in pieces. Raises ServiceError if the server refuses, stalls or says nothing.
+
+        Thoughts are left out, and a reply that nearly repeats an earlier one is drawn again.
+        """
         messages = self.messages(history, emotion, tone)
+        earlier = [message.content for message in history if message.role == "assistant"]
+
+        def draw(attempt: int) -> AsyncGenerator[str, None]:
+            return self._draw(messages, _Sampling(self.seed + 10 * attempt, self._temperature(attempt)))
+
+        async with aclosing(without_repeats(draw, earlier)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _draw(self, messages: list[dict[str, str]], sampling: _Sampling) -> AsyncGenerator[str, None]:
         problem: ServiceError | None = None
         for attempt in range(_ATTEMPTS):
             said = False
+            tokens = without_thoughts(self._tokens(messages, replace(sampling, seed=sampling.seed + attempt)))
             try:
-                async with aclosing(bounded(self._tokens(messages, self.seed + attempt), self.max_words)) as pieces:
+                async with aclosing(bounded(tokens, self.max_words)) as pieces:
                     async for piece in pieces:
                         said = True
                         yield piece
@@ -95,14 +118,14 @@ class OpenAIReplyModel:
         """Return the messages as they are sent; a history with its own system prompt is unchanged."""
         if not history:
             raise UsageError("a reply needs at least one message to answer")
-        sent = history if history[0].role == "system" else self.prompt(history, emotion, tone)
-        return [message.as_dict() for message in sent]
+        return [message.as_dict() for message in self.prompt(history, emotion, tone)]
 
     async def complete(self, messages: Sequence[dict[str, str]], tokens: int, **options: Any) -> str:
         """Return an answer of at most `tokens` tokens, with `options` of the API such as `response_format`."""
         with self._server.errors(self.model):
             answer = await self._open().chat.completions.create(
-                model=self.model, messages=list(messages), **self._options(self.seed, tokens), **options
+                model=self.model, messages=list(messages), **self._options(_Sampling(self.seed, self.temperature), tokens),
+                **options,
             )
         return (answer.choices[0].message.content or "") if answer.choices else ""
 
@@ -111,11 +134,15 @@ class OpenAIReplyModel:
         if client is not None:
             await client.close()
 
-    async def _tokens(self, messages: list[dict[str, str]], seed: int) -> AsyncGenerator[str, None]:
+    def _temperature(self, attempt: int) -> float | None:
+        """Return the temperature of a reply that is drawn again `attempt` times: higher, so that it differs."""
+        return self.temperature if self.temperature is None else min(1.0, self.temperature + _WARMER * attempt)
+
+    async def _tokens(self, messages: list[dict[str, str]], sampling: _Sampling) -> AsyncGenerator[str, None]:
         tokens = _TOKENS_PER_WORD * self.max_words
         with self._server.errors(self.model):
             answer = await self._open().chat.completions.create(
-                model=self.model, messages=messages, stream=True, **self._options(seed, tokens)
+                model=self.model, messages=messages, stream=True, **self._options(sampling, tokens)
             )
         finished = False
         try:
@@ -132,12 +159,12 @@ class OpenAIReplyModel:
         if not finished:
             raise _BrokenReply(f"{self.shown_url} broke off in the middle of a reply; ask again")
 
-    def _options(self, seed: int, tokens: int) -> dict[str, Any]:
-        options: dict[str, Any] = {"seed": seed}
+    def _options(self, sampling: _Sampling, tokens: int) -> dict[str, Any]:
+        options: dict[str, Any] = {"seed": sampling.seed}
         # OpenAI's newer models refuse `max_tokens`; most other servers know nothing else.
         options["max_completion_tokens" if self._server.is_openai else "max_tokens"] = tokens
-        if self.temperature is not None:
-            options["temperature"] = self.temperature
+        if sampling.temperature is not None:
+            options["temperature"] = sampling.temperature
         if self.extra_body:
             options["extra_body"] = self.extra_body
         return options

@@ -14,7 +14,7 @@ from typing import Any
 from emolib.chat.compatible import OpenAIReplyModel
 from emolib.chat.embedded import EMBEDDED_NAME, embedded_chat_gguf
 from emolib.chat.messages import Message
-from emolib.chat.tone import NEUTRAL, short_prompt
+from emolib.chat.tone import NEUTRAL, PromptStyle, companion_prompt, short_prompt
 from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.errors import ModelError
 from emolib.llama.server import LlamaServerOptions, start_server, thread_budget
@@ -35,13 +35,15 @@ _NO_LOOPS = {"dry_multiplier": 0.8, "dry_allowed_length": 4, "dry_sequence_break
 class LlamaReplyModel:
     """Replies from a GGUF file (a `ReplyModel`).
 
-    `gguf` defaults to the embedded SmolLM2-135M-Instruct; the chat template is the file's own. The
-    server listens on a free port of 127.0.0.1, is loaded at the first reply (or by `start`, which also has
-    it read what stands before every history, which takes it up to two seconds) and is freed by `aclose`.
-    `threads` bounds the cores that it computes on.
+    `gguf` defaults to the embedded SmolLM2-135M-Instruct; the chat template is the file's own. `adapter` is one for
+    the task chat on that model: "companion", a run folder, an adapter folder or a LoRA GGUF; without one (None) the
+    model answers by examples (`short_prompt`). The server listens on a free port of 127.0.0.1, is loaded at the first
+    reply (or by `start`, which also has it read what stands before every history) and is freed by `aclose`. `threads`
+    bounds the cores that it computes on.
     """
 
     gguf: Path | None = None
+    adapter: str | Path | None = None
     threads: int | None = None
     context: int = 2048
     max_words: int = 40
@@ -49,6 +51,7 @@ class LlamaReplyModel:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        self._base: LlamaReplyModel | None = None
         self._lock = threading.Lock()
         self._server: Any = None
         self._model: OpenAIReplyModel | None = None
@@ -56,7 +59,8 @@ class LlamaReplyModel:
 
     @property
     def name(self) -> str:
-        return f"{Path(self.gguf).stem if self.gguf else EMBEDDED_NAME} on llama.cpp"
+        adapter = f" with {Path(self.adapter).stem}" if self.adapter else ""
+        return f"{Path(self.gguf).stem if self.gguf else EMBEDDED_NAME}{adapter} on llama.cpp"
 
     @property
     def url(self) -> str | None:
@@ -69,13 +73,18 @@ class LlamaReplyModel:
         with self._lock:
             if not self._has_read:
                 self._has_read = True
-                _read_openings(self._server.listening_address)
+                _read_openings(self._server.listening_address, self._prompt)
+
+    @property
+    def _prompt(self) -> PromptStyle:
+        return companion_prompt if self.adapter else short_prompt
 
     def _started(self) -> OpenAIReplyModel:
         with self._lock:
             if self._model is None:
                 path = self._path()
-                self._server = _serve(path, self.threads or thread_budget(), self.context)
+                adapters = [_lora_file(self.adapter)] if self.adapter else []
+                self._server = _serve(path, adapters, self.threads or thread_budget(), self.context)
                 self._model = OpenAIReplyModel(
                     model=path.stem,
                     base_url=self._server.listening_address + "/v1",
@@ -83,8 +92,9 @@ class LlamaReplyModel:
                     max_words=self.max_words,
                     temperature=self.temperature,
                     seed=self.seed,
-                    prompt=short_prompt,
-                    extra_body=_NO_LOOPS,
+                    prompt=self._prompt,
+                    # The scale is said in each request: what a server takes for granted has changed before.
+                    extra_body=_NO_LOOPS | ({"lora": [{"id": 0, "scale": 1.0}]} if adapters else {}),
                     retries=1,
                 )
                 self._model.start()
@@ -100,7 +110,14 @@ class LlamaReplyModel:
                 yield piece
 
     async def complete(self, messages: Sequence[dict[str, str]], tokens: int, **options: Any) -> str:
-        """The whole answer of at most `tokens` tokens, with `options` of the API such as `response_format`."""
+        """Return an answer of at most `tokens` tokens by the base model, with `options` such as `response_format`.
+
+        An adapter answers replies alone: the base model has a server of its own then, so that nothing that one has
+        evaluated is taken up by the other.
+        """
+        if self.adapter:
+            self._base = self._base or LlamaReplyModel(self.gguf, threads=self.threads, context=self.context)
+            return await self._base.complete(messages, tokens, **options)
         model = await asyncio.to_thread(self._started)
         return await model.complete(messages, tokens, **options)
 
@@ -110,9 +127,11 @@ class LlamaReplyModel:
             model, self._model = self._model, None
             server, self._server = self._server, None
             self._has_read = False
+            base, self._base = self._base, None
         # Not under the lock: a second call in the same event loop would wait for it for ever.
-        if model is not None:
-            await model.aclose()
+        for each in (model, base):
+            if each is not None:
+                await each.aclose()
         # llama.cpp stops its threads when the last reference to the server goes.
         del server
 
@@ -140,14 +159,26 @@ def adapters_off(url: str, api_key: str | None = None) -> dict[str, Any]:
     return {"lora": [{"id": number, "scale": 0.0} for number in numbers]} if numbers else {}
 
 
-def _serve(gguf: Path, threads: int, context: int) -> Any:
+def _serve(gguf: Path, adapters: Sequence[Path], threads: int, context: int) -> Any:
     if not gguf.is_file():
         raise ModelError(f"there is no GGUF file {gguf}; `emolib doctor` shows where models are looked for")
-    return start_server(gguf, LlamaServerOptions(threads=threads, slot_tokens=context, remembered_mib=_REMEMBERED_MIB))
+    options = LlamaServerOptions(
+        threads=threads,
+        slot_tokens=context,
+        remembered_mib=_REMEMBERED_MIB,
+        adapter_scale=1.0 if adapters else 0.0,
+    )
+    return start_server(gguf, options, adapters)
 
 
-def _read_openings(url: str) -> None:
-    """Have the server evaluate the messages before the history, of either kind, so that no reply waits for it.
+def _lora_file(adapter: str | Path) -> Path:
+    from emolib.export import lora_file
+
+    return lora_file(adapter, task="chat")
+
+
+def _read_openings(url: str, prompt: PromptStyle) -> None:
+    """Have the server evaluate the messages before the history, for any tone, so that no reply waits for it.
 
     What goes wrong here goes wrong at the first reply as well, and is told there.
     """
@@ -156,6 +187,6 @@ def _read_openings(url: str) -> None:
     with requests.Session() as session, contextlib.suppress(requests.RequestException):
         session.trust_env = False
         for tone in (NEUTRAL, EMOTIONS[0]):
-            messages = short_prompt([Message("user", "Hi.")], None, tone)
+            messages = prompt([Message("user", "Hi.")], None, tone)
             body = {"messages": [message.as_dict() for message in messages], "max_tokens": 1}
             session.post(f"{url}/v1/chat/completions", json=body, timeout=_LONGEST_OPENING_S)

@@ -1,6 +1,9 @@
 """The tone to answer in, and the messages that ask for it.
 
-Emotion and tone reach a reply model in one of two forms:
+Emotion and tone reach a reply model in one of three forms:
+
+- `companion_prompt`, for a model that was fine-tuned on conversations (`emolib train --task chat`): the messages of its
+  training, each of the user's with the name of its tone before the words, and no examples.
 
 - `short_prompt`, for a small local model, which follows examples far better than it follows words: a system prompt
   with a sentence on the role, a short exchange for each emotion, and the history. In the examples and in the last
@@ -17,9 +20,18 @@ from collections.abc import Callable, Sequence
 
 from emolib.chat.messages import Message
 from emolib.emotions import EMOTIONS, EmotionScores
-from emolib.prompting.chat import CHAT_SYSTEM, NEUTRAL, TONES
+from emolib.prompting.chat import CHAT_SYSTEM, NEUTRAL, TONES, companion_messages
 
-__all__ = ["NEUTRAL", "TONES", "PromptStyle", "full_opening", "full_prompt", "short_prompt", "tone_for"]
+__all__ = [
+    "NEUTRAL",
+    "TONES",
+    "PromptStyle",
+    "companion_prompt",
+    "full_opening",
+    "full_prompt",
+    "short_prompt",
+    "tone_for",
+]
 
 #: From the messages so far, the emotion in the last one and the tone, to the messages that are sent.
 PromptStyle = Callable[[Sequence[Message], EmotionScores | None, str | None], list[Message]]
@@ -64,8 +76,11 @@ def tone_for(emotion: EmotionScores | None) -> str:
 def short_prompt(history: Sequence[Message], emotion: EmotionScores | None, tone: str | None = None) -> list[Message]:
     """Return the messages for a small model: the role, examples, the history, and the tone in its last message.
 
-    A tone that is a sentence, and no name of TONES, joins the role.
+    A tone that is a sentence, and no name of TONES, joins the role. A history with a system message of its own is
+    unchanged.
     """
+    if history[0].role == "system":
+        return list(history)
     tone = tone or tone_for(emotion)
     guidance = "" if tone in TONES else f" {tone}"
     tone = tone_for(emotion) if guidance else tone
@@ -77,7 +92,12 @@ def short_prompt(history: Sequence[Message], emotion: EmotionScores | None, tone
 
 
 def full_prompt(history: Sequence[Message], emotion: EmotionScores | None, tone: str | None = None) -> list[Message]:
-    """The messages for a large model: role, tone and the probabilities, then the history."""
+    """Return the messages for a large model: role, tone and the probabilities, then the history.
+
+    A history with a system message of its own is unchanged.
+    """
+    if history[0].role == "system":
+        return list(history)
     return [Message("system", full_opening(emotion, tone)), *history]
 
 
@@ -99,3 +119,16 @@ def _scores(emotion: EmotionScores | None) -> str:
         return "not clear"
     ranked = sorted(EMOTIONS, key=lambda label: -emotion.probabilities[label])
     return ", ".join(f"{label} {emotion.probabilities[label]:.2f}" for label in ranked)
+
+
+def companion_prompt(
+    history: Sequence[Message], emotion: EmotionScores | None, tone: str | None = None
+) -> list[Message]:
+    """Return the messages for a companion model, exactly as it was trained on them: see `companion_messages`.
+
+    A tone that is a sentence, and no name of TONES, joins the role.
+    """
+    tone = tone or tone_for(emotion)
+    guidance = "" if tone in TONES else f" {tone}"
+    found = companion_messages(history, tone_for(emotion) if guidance else tone)
+    return [Message(m["role"], m["content"] + (guidance if m["role"] == "system" else "")) for m in found]

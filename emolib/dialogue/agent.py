@@ -293,7 +293,7 @@ class VoiceAgent:
         if forget:
             return
         if turn.transcript:
-            self.history.add(turn.transcript, heard)
+            self.history.add(turn.transcript, heard, turn.style.tone)
             self._emotions = [*self._emotions, turn.emotion][-self.safety.turns :]
         done = self._finished(turn, heard, interrupted)
         self.turns.append(done)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from emolib.chat import Message, count_words
+from emolib.chat.guards import nearly_equal
 from emolib.errors import InputError
 from emolib.files import write_text
 
@@ -29,11 +30,17 @@ class History:
         self.messages += [Message("user", question, emotion), Message("assistant", answer)]
 
     def recent(self) -> list[Message]:
-        """The newest messages within `max_tokens` (estimated), beginning with one of the user's."""
+        """Return the newest messages within `max_tokens` (estimated), beginning with one of the user's.
+
+        A system message at the beginning is always kept. An answer that nearly repeats an earlier one is left out with
+        its question, so that a model does not learn to repeat itself.
+        """
+        # An answer of which nothing was heard has no words, and some servers refuse a message without any.
+        messages = [message for message in self.messages if message.content.strip()]
+        opening = messages[:1] if messages and messages[0].role == "system" else []
         kept: list[Message] = []
         tokens = 0.0
-        # An answer of which nothing was heard has no words, and some servers refuse a message without any.
-        for message in reversed([message for message in self.messages if message.content.strip()]):
+        for message in reversed(_without_repeats(messages[len(opening) :])):
             tokens += _TOKENS_PER_WORD * count_words(message.content) + _TOKENS_PER_MESSAGE
             if tokens > self.max_tokens:
                 break
@@ -41,7 +48,7 @@ class History:
         kept.reverse()
         while kept and kept[0].role != "user":
             del kept[0]
-        return kept
+        return [*opening, *kept]
 
     def save(self, path: str | Path) -> None:
         """Write all messages, a JSON object a line, through a temporary name."""
@@ -70,3 +77,15 @@ class History:
 
 def _row(message: Message) -> dict[str, str]:
     return message.as_dict() if message.emotion is None else {**message.as_dict(), "emotion": message.emotion}
+
+
+def _without_repeats(messages: Sequence[Message]) -> list[Message]:
+    kept: list[Message] = []
+    for message in messages:
+        answers = (earlier for earlier in kept if earlier.role == "assistant")
+        if message.role == "assistant" and any(nearly_equal(message.content, earlier.content) for earlier in answers):
+            if kept and kept[-1].role == "user":
+                kept.pop()
+            continue
+        kept.append(message)
+    return kept

@@ -58,7 +58,7 @@ def open_llm_server(
 
     path = Path(model) if model else chat_gguf()
     header = read_header(path)
-    files = [_adapter_file(adapter) for adapter in adapters]
+    files = [lora_file(adapter) for adapter in adapters]
     for file in files:
         check_fits(read_header(file), header)
     names = [file.stem for file in files]
@@ -67,15 +67,18 @@ def open_llm_server(
     return start_server(path, replace(options or DEFAULT_OPTIONS, adapter_scale=0.0), files), names
 
 
-def _adapter_file(adapter: str | Path) -> Path:
-    """The LoRA GGUF of an adapter, made where there is none yet."""
-    from emolib.emotion_model import find_adapter
+def lora_file(adapter: str | Path, task: str | None = None) -> Path:
+    """Return the LoRA GGUF of an adapter: the file itself, or one that is made once and kept in emolib's cache.
+
+    `task` is what the adapter has to be for, "classify" or "chat" (None: either). UsageError if it is for another.
+    """
+    from emolib.emotion_model import adapter_task, find_adapter
     from emolib.export.gguf import adapter_gguf
     from emolib.models import cache_folder
 
-    if str(adapter).endswith(".gguf"):
+    if str(adapter).lower().endswith(".gguf"):
         return Path(adapter)
-    source = find_adapter(adapter)
+    source = find_adapter(adapter, task=task or adapter_task(adapter))
     if source.adapter is None:
         raise UsageError(f"{adapter} is a base model without an adapter; serve it with --model FILE.gguf")
     weights = sha256(source.adapter / "adapter_model.safetensors")[:12]

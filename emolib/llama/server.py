@@ -54,8 +54,8 @@ class LlamaServerOptions:
     """How a server runs: `slots` requests at once, each with `slot_tokens` of context, on `threads` cores.
 
     `port` 0 takes a free one. `adapter_scale` is what a request gets that names no scales. Up to `remembered_mib` of
-    earlier prompts are kept beside those in the slots: none where there are adapters, because what a slot remembers of
-    one must never be taken up by another.
+    earlier prompts are kept beside those in the slots: none when there are adapters, because what a slot remembers of
+    one must never be taken up by another; a single one that is always on may remember.
     """
 
     host: str = _help("127.0.0.1", "address to bind", metavar="ADDRESS")
@@ -102,7 +102,7 @@ def start_server(model: Path, options: LlamaServerOptions, adapters: Sequence[Pa
         # By default idle workers spin, and take the cores from whatever else runs.
         cores.poll = 0
     if adapters:
-        if options.remembered_mib:
+        if options.remembered_mib and (len(adapters) > 1 or options.adapter_scale != 1):
             raise UsageError("a server with adapters must not remember prompts: one adapter's would serve another")
         loaded = [xllamacpp.CommonAdapterLoraInfo(str(path), options.adapter_scale) for path in adapters]
         parameters.lora_adapters = loaded
