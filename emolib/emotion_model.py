@@ -1,7 +1,8 @@
-"""A base model with the emotion adapter on it, found from a run folder, an adapter folder or a name.
+"""A base model with an adapter on it, found from a run folder, an adapter folder or a name.
 
 An adapter folder holds what PEFT writes and, beside it, `emolib.json`:
 
+    task            what it was trained for: "classify" (also when absent) or "chat"
     base_model      {"name", "sha256" or "revision"}: the base that it was trained on
     prompt          the name of the instruction template (`emolib.prompting.templates`)
     temperature     divides the label logits; fitted on validation data (1 = as trained)
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AdapterSource",
     "EmotionModel",
+    "adapter_task",
     "bundled",
     "find_adapter",
     "load_emotion_model",
@@ -45,6 +47,12 @@ __all__ = [
 NOTES = "emolib.json"
 
 _BUNDLED = Path(__file__).parent / "adapters"
+
+#: What an adapter of each task is for, and which one to name in place of another.
+_TASKS = {
+    "classify": ("to classify emotions", "name an emotion model, such as everyday"),
+    "chat": ("to converse", "name a run of `emolib train --task chat`"),
+}
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,7 @@ class AdapterSource:
     base_sha256: str | None = None
     temperature: float = 1.0
     abstain_below: float = ABSTAIN_BELOW
+    task: str = "classify"
 
 
 @dataclass(frozen=True)
@@ -99,11 +108,25 @@ class EmotionModel:
         return dataclasses.replace(self, model=self.model.merge_and_unload())
 
 
-def find_adapter(name: str | Path) -> AdapterSource:
-    """What `name` means: a run folder, an adapter folder, a bundled adapter, or else a base model.
+def find_adapter(name: str | Path, *, task: str = "classify") -> AdapterSource:
+    """Return what `name` means: a run folder, an adapter folder, a bundled adapter, or else a base model.
 
-    InputError or ModelError where a folder is none of these; UsageError where the name is not known.
+    InputError or ModelError if a folder is none of these; UsageError if the name is not known, or if the adapter was
+    trained for another task than `task`.
     """
+    source = _find(name)
+    if source.adapter is not None and source.task != task:
+        trained, asked = _TASKS.get(source.task, (f"for the task {source.task}", ""))[0], _TASKS[task]
+        raise UsageError(f"the adapter {name} was trained {trained}, not {asked[0]}; {asked[1]}")
+    return source
+
+
+def adapter_task(adapter: Path) -> str:
+    """Return the task that the adapter in the folder `adapter` was trained for, "classify" or "chat"."""
+    return {**_run_notes(adapter.parent / "config.json"), **read_adapter_notes(adapter)}.get("task", "classify")
+
+
+def _find(name: str | Path) -> AdapterSource:
     from emolib.finetune.run_folder import RunFolder
 
     path = Path(name).expanduser()
@@ -127,9 +150,10 @@ def find_adapter(name: str | Path) -> AdapterSource:
         ) from error
 
 
-def bundled() -> list[str]:
-    """The names of the adapters that ship with the package."""
-    return sorted(path.parent.name for path in _BUNDLED.glob("*/adapter_config.json"))
+def bundled(task: str = "classify") -> list[str]:
+    """Return the names of the adapters for `task` that ship with the package."""
+    folders = (path.parent for path in _BUNDLED.glob("*/adapter_config.json"))
+    return sorted(folder.name for folder in folders if adapter_task(folder) == task)
 
 
 def load_emotion_model(
@@ -190,6 +214,7 @@ def _source(base: str, adapter: Path | None, notes: Mapping[str, Any]) -> Adapte
         prompt=get_prompt(notes.get("prompt", PAPER.name)),
         temperature=float(notes.get("temperature", 1.0)),
         abstain_below=float(notes.get("abstain_below", ABSTAIN_BELOW)),
+        task=notes.get("task", "classify"),
     )
 
 
@@ -197,7 +222,7 @@ def _run_notes(path: Path) -> dict[str, Any]:
     if not _is_run_folder(path.parent):
         return {}
     config = json.loads(path.read_text(encoding="utf-8"))
-    return {name: config[name] for name in ("base_model", "prompt") if name in config}
+    return {name: config[name] for name in ("base_model", "prompt", "task") if name in config}
 
 
 def _peft_base(adapter: Path) -> str:

@@ -14,11 +14,14 @@ from test_conversations import GOOD, write
 from test_training import same, stop_at
 from tiny_models import SENTENCES, tiny_chat_tokenizer, tiny_model, tiny_tokenizer
 
+from emolib.classify import EmotionClassifier
 from emolib.cli import main
+from emolib.emotion_model import bundled, find_adapter
 from emolib.emotions import EMOTIONS
 from emolib.errors import InputError, ModelError, UsageError
 from emolib.finetune import RunFolder, TrainSettings, plan, preset, train
 from emolib.prompting.chat import CHAT_SYSTEM
+from emolib.widgets.choices import emotion_models
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +86,25 @@ def test_the_evaluation_is_loss_per_token_and_perplexity(finished: RunFolder) ->
 def test_the_adapter_says_that_it_is_for_chat(finished: RunFolder) -> None:
     notes = json.loads((finished.adapter / "emolib.json").read_text())
     assert notes == {"base_model": finished.config["base_model"], "task": "chat", "system": CHAT_SYSTEM}
+
+
+def test_an_adapter_is_found_for_its_own_task_alone(finished: RunFolder) -> None:
+    assert find_adapter(finished.path, task="chat").adapter == finished.adapter
+    for name in (finished.path, finished.adapter):
+        with pytest.raises(
+            UsageError, match="was trained to converse, not to classify emotions; name an emotion model"
+        ):
+            find_adapter(name)
+    with pytest.raises(UsageError, match="everyday was trained to classify emotions, not to converse; name a run"):
+        find_adapter("everyday", task="chat")
+    with pytest.raises(UsageError, match="was trained to converse"):
+        EmotionClassifier.load(finished.path)
+
+
+def test_an_adapter_for_chat_is_no_choice_for_the_emotion(finished: RunFolder) -> None:
+    assert "everyday" in bundled()
+    assert "everyday" not in bundled("chat")
+    assert str(finished.path) not in emotion_models([finished.path.parent])
 
 
 @pytest.mark.parametrize("loss_on", ["response", "all"])

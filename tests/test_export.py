@@ -14,10 +14,13 @@ from emolib.classify import EmotionClassifier
 from emolib.classify.classifier import softmax
 from emolib.classify.llama_scorer import open_server
 from emolib.cli import main
+from emolib.emotion_model import find_adapter, write_notes
 from emolib.errors import InputError, ModelError, ServiceError, StorageError, UsageError
 from emolib.export import Manifest, export_gguf, verify_export
+from emolib.export.gguf import adapter_gguf
 from emolib.files import sha256
 from emolib.llama.gguf import read_header, with_tensors_of
+from emolib.llama.server import TASK_KEY
 from emolib.models import chat_gguf, load_tokenizer, resolve_base
 from emolib.prompting.templates import PAPER
 
@@ -114,6 +117,17 @@ def test_file_carries_the_prompt_the_chat_template_and_the_end_token(merged):
         assert notes["tokenizer.chat_template"] == tokenizer.chat_template
         assert notes["tokenizer.ggml.eos_token_id"] == tokenizer.eos_token_id
         assert notes["tokenizer.ggml.pre"] == "smollm"
+
+
+def test_an_adapter_for_chat_carries_no_emotion_task(run, tmp_path):
+    shutil.copytree(run, tmp_path / "talk")
+    write_notes(tmp_path / "talk" / "adapter", task="chat")
+    adapter_gguf(find_adapter(tmp_path / "talk", task="chat"), tmp_path / "talk.gguf")
+    header = read_header(tmp_path / "talk.gguf")
+    assert header.metadata["emolib.task"] == "chat"
+    assert not {"emolib.template", TASK_KEY} & set(header.metadata)
+    with pytest.raises(UsageError, match="was trained to converse"):
+        export_gguf(tmp_path / "talk", tmp_path)
 
 
 def test_manifest_describes_every_file(merged, split):

@@ -109,6 +109,15 @@ def test_a_conversation_is_saved_and_goes_on_from_its_file(tmp_path: Path):
     assert len(path.read_text().splitlines()) == 4
 
 
+def test_a_history_file_keeps_the_emotion_and_a_system_message(tmp_path: Path):
+    history = History([Message("system", "Be brief.")])
+    history.add("We won!", "How lovely!", "joy")
+    history.add("Bye.", "Goodbye!")
+    history.save(tmp_path / "history.jsonl")
+    assert '"emotion": "joy"' in (tmp_path / "history.jsonl").read_text()
+    assert History.load(tmp_path / "history.jsonl").messages == history.messages
+
+
 def test_a_line_of_the_history_that_is_none_is_named(tmp_path: Path):
     path = tmp_path / "history.jsonl"
     path.write_text('{"role": "user", "content": "a"}\nnot json\n')

@@ -111,8 +111,19 @@ def test_the_curves_show_loss_and_accuracy(tmp_path: Path) -> None:
     assert right.lines[0].get_ydata().tolist() == [0.5]
 
 
+def test_without_an_accuracy_the_curves_show_the_held_out_loss(tmp_path: Path) -> None:
+    log = LogFile(RunFolder(tmp_path), 0)
+    log.write(step=1, loss=2.0)
+    log.write(step=1, eval_loss=1.0, eval_perplexity=2.7)
+    (axes,) = draw_curves(RunFolder(tmp_path)).axes
+    assert [line.get_ydata().tolist() for line in axes.lines] == [[2.0], [1.0]]
+
+
 def test_the_bar_shows_the_loss(capsys: pytest.CaptureFixture[str]) -> None:
     bar = Progress(10, 0)
+    bar.show({"step": 10, "eval_loss": 1.0, "eval_perplexity": 2.72})
     bar.show({"step": 10, "loss": 0.25})
     bar.close()
-    assert "10/10" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "10/10" in shown
+    assert "held-out perplexity=2.7" in shown

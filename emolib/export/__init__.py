@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "QUANTISATIONS": "emolib.llama.tools",
         "export_gguf": "emolib.export.gguf",
         "export_safetensors": "emolib.export.transformers_folder",
+        "lora_file": "emolib.export.serving",
         "open_llm_server": "emolib.export.serving",
         "serve_llm": "emolib.export.serving",
         "verify_export": "emolib.export.verify",

@@ -110,13 +110,13 @@ def adapter_gguf(source: AdapterSource, out: Path) -> None:
         convert_adapter(_portable(source, base, work), model_folder(base), made)
         config = json.loads((model_folder(base) / "config.json").read_text(encoding="utf-8"))
         vocabulary = {VOCABULARY: str(config["vocab_size"])} if "vocab_size" in config else {}
-        add_metadata(made, {**_notes(source), **vocabulary, TASK_KEY: str(_task(source))})
+        add_metadata(made, {**vocabulary, **_adapter_notes(source)})
         os.replace(made, out)
 
 
 def _portable(source: AdapterSource, base: BaseModel, work: Path) -> Path:
     """A copy of the adapter that names its base model without a path of this machine: the converter copies that."""
-    folder = work / f"{_stem(base)}-emotion-lora"
+    folder = work / f"{_stem(base)}-{'chat' if source.task == 'chat' else 'emotion'}-lora"
     folder.mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         shutil.copy2(source.adapter / name, folder)
@@ -155,6 +155,12 @@ def _kept_in_f16(full: Path) -> Callable[[str], bool]:
     blocks = [int(name.split(".")[1]) for name in read_header(full).shapes if name.startswith("blk.")]
     last = f"blk.{max(blocks)}."
     return lambda name: name.startswith(last) or name.endswith(("attn_k.weight", "attn_v.weight"))
+
+
+def _adapter_notes(source: AdapterSource) -> dict[str, str | float]:
+    if source.task == "chat":
+        return {"emolib.task": "chat"}
+    return {**_notes(source), TASK_KEY: str(_task(source))}
 
 
 def _notes(source: AdapterSource) -> dict[str, str | float]:
