@@ -42,7 +42,7 @@ from benchmarks._report import Report, run
 from emolib.audio import SAMPLE_RATE as RATE
 from emolib.audio import AudioClip, read_audio
 from emolib.chat import Message
-from emolib.dialogue import AgentTurn, Stages, VoiceAgent, choose_style, events_of, open_stages
+from emolib.dialogue import Turn, VoiceAgent, choose_style, events_of
 from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.plots import latency_waterfall
 from emolib.speech import (
@@ -56,6 +56,7 @@ from emolib.speech import (
     best_turn_detector,
 )
 from emolib.speech.partials import FinalTranscript
+from emolib.stack import Engines, open_stack
 from emolib.tts import SpeechRequest
 
 _QUICK_CLIPS = 5
@@ -77,9 +78,9 @@ def _measure(report: Report, clips: Sequence[Path], quick: bool) -> None:
     chosen = clips[:_QUICK_CLIPS] if quick else clips
     report.figures |= asyncio.run(_overheads())
     report.figures["barge_in_ms_p50"], report.figures["barge_in_ms_max"] = asyncio.run(_barge_ins(chosen))
-    with open_stages() as stages, _pipecat(stages.reply_model.url) as pipecat:
-        turns = asyncio.run(_turns(stages, chosen, pipecat))
-        report.figures["lacking_ms_max"] = asyncio.run(_lacking(stages, chosen[-_HEARD_TO_THE_END:]))
+    with open_stack() as engines, _pipecat(engines.reply_model.url) as pipecat:
+        turns = asyncio.run(_turns(engines, chosen, pipecat))
+        report.figures["lacking_ms_max"] = asyncio.run(_lacking(engines, chosen[-_HEARD_TO_THE_END:]))
     report.rows = [turn.row() for turn in turns]
     report.figures |= _figures(turns)
     if not quick:
@@ -116,7 +117,7 @@ class _Measured:
     """Seconds since the true end of speech: until the end was known, the first sample of ours, and of the others."""
 
     clip: str
-    turn: AgentTurn
+    turn: Turn
     endpoint_s: float
     first_sound_s: float
     sequential_s: float
@@ -187,22 +188,22 @@ def _pipecat(url: str) -> Iterator[_Pipecat | None]:
             process.wait()
 
 
-async def _turns(stages: Stages, paths: Sequence[Path], pipecat: _Pipecat | None) -> list[_Measured]:
+async def _turns(engines: Engines, paths: Sequence[Path], pipecat: _Pipecat | None) -> list[_Measured]:
     """All clips on all sides."""
     try:
         # What is loaded at the first use.
-        await _ours(stages, _clip(paths[0]))
+        await _ours(engines, _clip(paths[0]))
         if pipecat:
             await asyncio.to_thread(pipecat.answer, paths[0])
-        return [await _sides(stages, path, pipecat, first) for first, path in enumerate(paths)]
+        return [await _sides(engines, path, pipecat, first) for first, path in enumerate(paths)]
     finally:
-        await stages.reply_model.aclose()
+        await engines.reply_model.aclose()
 
 
-async def _sides(stages: Stages, path: Path, pipecat: _Pipecat | None, first: int) -> _Measured:
+async def _sides(engines: Engines, path: Path, pipecat: _Pipecat | None, first: int) -> _Measured:
     """A clip on each side, beginning with the one whose turn it is."""
     clip = _clip(path)
-    sides = [("ours", lambda: _ours(stages, clip)), ("sequential", lambda: _sequential(stages, clip))]
+    sides = [("ours", lambda: _ours(engines, clip)), ("sequential", lambda: _sequential(engines, clip))]
     if pipecat:
         sides.append(("pipecat", lambda: asyncio.to_thread(pipecat.answer, path)))
     first %= len(sides)
@@ -216,7 +217,7 @@ def _clip(path: Path) -> AudioClip:
     return read_audio(path).resample(RATE)
 
 
-async def _ours(stages: Stages, clip: AudioClip) -> tuple[AgentTurn, float, float]:
+async def _ours(engines: Engines, clip: AudioClip) -> tuple[Turn, float, float]:
     """The last turn, and when its end was known and its answer audible, in seconds since the true end."""
     source = PacedClip(clip)
     begun: list[float] = []
@@ -229,7 +230,7 @@ async def _ours(stages: Stages, clip: AudioClip) -> tuple[AgentTurn, float, floa
 
         async def events() -> AsyncIterator[Any]:
             endpointer = Endpointer(best_detector(), turn=best_turn_detector())
-            async for event in events_of(source, endpointer, stages.recognizer):
+            async for event in events_of(source, endpointer, engines.recognizer):
                 if isinstance(event, SpeechEnd):
                     known.append(time.monotonic())
                 yield event
@@ -240,7 +241,7 @@ async def _ours(stages: Stages, clip: AudioClip) -> tuple[AgentTurn, float, floa
             source.close()
             await agent.interrupt()
 
-        agent = VoiceAgent(stages, new_player, on_turn=lambda turn: source.close())
+        agent = VoiceAgent(engines, new_player, on_turn=lambda turn: source.close())
         ending = asyncio.create_task(hang_up())
         turns = await agent.converse(events())
         ending.cancel()
@@ -248,31 +249,31 @@ async def _ours(stages: Stages, clip: AudioClip) -> tuple[AgentTurn, float, floa
     return turns[-1], known[-1] - end, next(moment for moment in ear.audible_at if moment > begun[-1]) - end
 
 
-async def _lacking(stages: Stages, paths: Sequence[Path]) -> int:
+async def _lacking(engines: Engines, paths: Sequence[Path]) -> int:
     """The longest time, in milliseconds, that one of the answers to `paths` had nothing to play."""
     try:
-        return round(1000 * max([await _lacking_in_answer(stages, _clip(path)) for path in paths]))
+        return round(1000 * max([await _lacking_in_answer(engines, _clip(path)) for path in paths]))
     finally:
-        await stages.reply_model.aclose()
+        await engines.reply_model.aclose()
 
 
-async def _lacking_in_answer(stages: Stages, clip: AudioClip) -> float:
+async def _lacking_in_answer(engines: Engines, clip: AudioClip) -> float:
     source = PacedClip(clip, after_s=20.0)
     with Ear() as ear:
         endpointer = Endpointer(best_detector(), turn=best_turn_detector())
-        agent = VoiceAgent(stages, lambda: OrderedPlayer(ear), on_turn=lambda turn: source.close())
-        await agent.converse(events_of(source, endpointer, stages.recognizer))
+        agent = VoiceAgent(engines, lambda: OrderedPlayer(ear), on_turn=lambda turn: source.close())
+        await agent.converse(events_of(source, endpointer, engines.recognizer))
     return sum(seconds for moment, seconds in ear.lacking if ear.audible_at[0] < moment < ear.audible_at[-1])
 
 
-async def _sequential(stages: Stages, clip: AudioClip) -> tuple[float, int]:
+async def _sequential(engines: Engines, clip: AudioClip) -> tuple[float, int]:
     """Seconds from the end of the utterance to the answer, and the characters of it."""
     started = time.monotonic()
-    text = stages.recognizer.transcribe(clip).text
-    emotion = stages.classifier.classify([text])[0]
-    reply = "".join([piece async for piece in stages.reply_model.stream([Message("user", text)], emotion)])
+    text = engines.recognizer.transcribe(clip).text
+    emotion = engines.classifier.classify([text])[0]
+    reply = "".join([piece async for piece in engines.reply_model.stream([Message("user", text)], emotion)])
     voice = choose_style([emotion]).voice
-    stages.synthesizer.synthesize(SpeechRequest(reply, voice.emotion, intensity=voice.intensity))
+    engines.synthesizer.synthesize(SpeechRequest(reply, voice.emotion, intensity=voice.intensity))
     return time.monotonic() - started, len(reply)
 
 
@@ -293,8 +294,8 @@ async def _overheads() -> dict[str, float]:
             times.append((player.first - started) * 1000)
             memory.append(psutil.Process().memory_info().rss)
 
-    stages = Stages(instant, instant, instant, _InstantVoice(), "instant")
-    await VoiceAgent(stages, lambda: player, on_turn=lambda turn: ended.set()).converse(events())
+    engines = Engines(instant, instant, instant, _InstantVoice())
+    await VoiceAgent(engines, lambda: player, on_turn=lambda turn: ended.set()).converse(events())
     tenth = _OVERHEAD_TURNS // 10
     return {
         "own_overhead_ms_p50": round(statistics.median(times), 2),
@@ -312,7 +313,7 @@ async def _barge_ins(paths: Sequence[Path]) -> tuple[int, int]:
 async def _barge_in(clip: AudioClip) -> float:
     instant = _Instant()
     source = PacedClip(clip.cut(0, min(len(clip), RATE)), before_s=1.5, after_s=0.5)
-    stages = Stages(instant, instant, instant, _InstantVoice(answer_s=20.0), "instant")
+    engines = Engines(instant, instant, instant, _InstantVoice(answer_s=20.0))
     with Ear() as ear:
 
         async def events() -> AsyncIterator[Any]:
@@ -323,7 +324,7 @@ async def _barge_in(clip: AudioClip) -> float:
                     return
                 yield event
 
-        agent = VoiceAgent(stages, lambda: OrderedPlayer(ear))
+        agent = VoiceAgent(engines, lambda: OrderedPlayer(ear))
         talking = asyncio.create_task(agent.converse(events()))
         onset = source.true_start_s
         while source.started == 0.0 or time.monotonic() < source.started + onset + 0.8:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import errno
 import io
 import json
@@ -11,11 +12,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import emolib
 from emolib.emotions import DEFAULT_EMOTION_MODEL, EMOTIONS
 from emolib.errors import EmolibError, UsageError
+
+if TYPE_CHECKING:
+    from emolib.finetune import TrainSettings
 
 __all__ = ["main"]
 
@@ -149,11 +153,16 @@ def _say(stage: str) -> None:
 
 def _add_train(commands: Any) -> None:
     parser = _command(commands, "train", _train, "Fine-tune a base model with LoRA.")
-    parser.add_argument("--data", required=True, help="a folder made by `emolib clean`, or a corpus file")
+    _add_task(parser)
+    parser.add_argument(
+        "--data",
+        required=True,
+        help="a folder made by `emolib clean`, or a corpus file; for chat a JSON lines file of conversations",
+    )
     parser.add_argument("--out", type=Path, required=True, help="the run folder")
     parser.add_argument("--validation", help="corpus for the evaluation meanwhile (default: held out of --data)")
-    parser.add_argument("--preset", default="auto", help="auto (by the hardware), paper, colab-t4, laptop-2060, cpu")
-    parser.add_argument("--steps", type=int, default=60, help="optimiser steps (default %(default)s; -1 = epochs)")
+    _add_preset(parser)
+    parser.add_argument("--steps", type=int, help="optimiser steps (default 60, for chat the preset's; -1 = epochs)")
     parser.add_argument("--model", help="base model: a name, a folder, or a hub id (default: the preset's)")
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="any other setting, such as learning_rate=5e-4"
@@ -166,13 +175,34 @@ def _add_train(commands: Any) -> None:
     )
 
 
-def _train(options: argparse.Namespace) -> int:
-    from emolib.finetune import parse_settings, preset, train
+def _add_task(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--task", choices=("classify", "chat"), help="what is taught: emotions, or replies (default: the preset's)"
+    )
 
-    changes = {"max_steps": options.steps, **parse_settings(options.set)}
-    if options.model:
-        changes["base_model"] = options.model
-    settings = preset(options.preset, **changes)
+
+def _add_preset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preset", default="auto", help="auto (by the hardware), paper, colab-t4, laptop-2060, cpu, companion (chat)"
+    )
+
+
+def _training_settings(options: argparse.Namespace, changes: dict[str, Any]) -> TrainSettings:
+    """The preset with `changes`, and with the task and the model that the command line names."""
+    from emolib.finetune import preset
+
+    named = {"task": options.task, "base_model": options.model}
+    return preset(options.preset, **{**changes, **{name: value for name, value in named.items() if value}})
+
+
+def _train(options: argparse.Namespace) -> int:
+    from emolib.finetune import get_task, parse_settings, train
+
+    changes = parse_settings(options.set)
+    settings = _training_settings(options, changes)
+    if "max_steps" not in changes:
+        default = get_task(settings.task).default_steps
+        settings = settings.replace(max_steps=default if options.steps is None else options.steps)
     print(settings.table())
     run = train(options.data, options.out, settings, validation=options.validation, resume=options.resume)
     print(run.summary())
@@ -184,26 +214,24 @@ def _train(options: argparse.Namespace) -> int:
 
 def _add_plan(commands: Any) -> None:
     parser = _command(commands, "plan", _plan, "Say what a training needs, before any weights are loaded.")
-    parser.add_argument("--preset", default="auto", help="auto (by the hardware), paper, colab-t4, laptop-2060, cpu")
+    _add_task(parser)
+    _add_preset(parser)
     parser.add_argument("--model", help="base model: a name, or a folder with a config.json (default: the preset's)")
-    parser.add_argument("--data", help="a folder made by `emolib clean`, or a corpus file, for its number of rows")
-    parser.add_argument("--rows", type=int, default=16_000, help="rows to train on (default %(default)s, CARER's)")
-    parser.add_argument("--tokens", type=int, default=128, help="tokens of the longest text with its prompt and label")
+    parser.add_argument("--data", help="what `emolib train --data` takes, for its number of rows")
+    parser.add_argument("--rows", type=int, help="rows to train on (default 16000, CARER's; for chat 1200)")
+    parser.add_argument(
+        "--tokens", type=int, help="tokens of the longest row, prompt and response included (default 128; for chat 256)"
+    )
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="any other setting")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from emolib.finetune import parse_settings, plan, preset
+    from emolib.finetune import get_task, parse_settings, plan
 
-    changes = parse_settings(options.set)
-    if options.model:
-        changes["base_model"] = options.model
-    if options.data:
-        from emolib.data import load_split
-
-        options.rows = len(load_split(options.data))
-    found = plan(preset(options.preset, **changes), rows=options.rows, tokens=options.tokens)
+    settings = _training_settings(options, parse_settings(options.set))
+    rows = get_task(settings.task).count_rows(options.data) if options.data else options.rows
+    found = plan(settings, rows=rows, tokens=options.tokens)
     if options.json:
         _print_json(found.as_dict())
     else:
@@ -357,58 +385,33 @@ def _export(options: argparse.Namespace) -> int:
 def _add_talk(commands: Any) -> None:
     parser = _command(commands, "talk", _talk, "Answer what is spoken, in a voice that fits its emotion.")
     parser.add_argument(
-        "--in", dest="questions", type=Path, nargs="+", default=[],
+        "--in", dest="recordings", type=Path, nargs="+", default=[],
         help="recordings: WAV, FLAC, MP3 …; more than one are a conversation (default: the microphone)",
     )  # fmt: skip
-    parser.add_argument("--out", dest="answer", type=Path, help="the WAV of the answer (default: the loudspeaker)")
-    parser.add_argument(
-        "--model", default=DEFAULT_EMOTION_MODEL, help="what judges the emotion, as for classify (default %(default)s)"
-    )
-    _add_chat_options(parser)
-    parser.add_argument("--tts-url", metavar="URL", help="a speech service that runs already (default: our own)")
-    parser.add_argument(
-        "--voice", metavar="NAME", help="a voice of `emolib voice list` to speak in (default: the engine's own)"
-    )
-    parser.add_argument("--json", action="store_true", help="print transcript, emotion, reply and times as JSON")
+    parser.add_argument("--out", dest="answer", type=Path, help="the WAV of the answers (default: the loudspeaker)")
+    parser.add_argument("--paced", action="store_true", help="hear recordings in real time, as a microphone would")
     parser.add_argument("--half-duplex", action="store_true", help="nobody can interrupt: for an open loudspeaker")
+    _add_stack_options(parser)
+    parser.add_argument("--json", action="store_true", help="print each turn as JSON")
     parser.add_argument("--history", type=Path, metavar="FILE", help="go on from this conversation and save it there")
-    parser.add_argument("--trace", type=Path, metavar="FILE", help="write the stages of each turn as JSON lines")
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="write the turns with their stages as JSON lines")
 
 
 def _talk(options: argparse.Namespace) -> int:
-    from emolib.dialogue import default_reply_model, talk
+    from emolib.dialogue import History, hold_conversation, latency_table, write_trace
 
-    replies = default_reply_model(options.chat_url, options.chat_model)
-    if len(options.questions) != 1 or not options.answer or options.trace or options.history:
-        return _converse(options, replies)
-    turn = talk(
-        options.questions[0], options.answer, options.model, reply_model=replies, tts_url=options.tts_url,
-        voice=options.voice,
-    )  # fmt: skip
-    if options.json:
-        _print_json(turn.as_dict())
-    else:
-        print(turn.table())
-    return 0
-
-
-def _converse(options: argparse.Namespace, replies: Any) -> int:
-    from emolib.dialogue import History
-    from emolib.dialogue.live import latency_table, talk_live, write_trace
-
+    stack = _stack(options)
     history = History.load(options.history) if options.history else History()
 
     def show(turn: Any) -> None:
         if options.json:
             _print_json(turn.as_dict())
-            return
-        print(f"[{turn.as_dict()['emotion']}] {turn.transcript}\n  {turn.reply}{' …' if turn.interrupted else ''}")
-        for problem in turn.problems:
-            print(f"  ({problem})")
+        else:
+            print(turn.table(), end="\n\n")
 
-    turns = talk_live(
-        options.questions, options.answer, options.model, reply_model=replies, tts_url=options.tts_url,
-        voice=options.voice, half_duplex=options.half_duplex, history=history, on_turn=show, ready=_say,
+    turns = hold_conversation(
+        options.recordings, options.answer, stack, paced=options.paced, half_duplex=options.half_duplex,
+        history=history, on_turn=show, ready=_say,
     )  # fmt: skip
     if options.history:
         history.save(options.history)
@@ -418,11 +421,28 @@ def _converse(options: argparse.Namespace, replies: Any) -> int:
     return 0
 
 
-def _add_chat_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--chat-url", metavar="URL", help="an OpenAI-compatible server (default: OPENAI_BASE_URL)")
+def _add_stack_options(parser: argparse.ArgumentParser, skipped: Sequence[str] = ()) -> None:
+    """Add an option for each field of `Stack`, and --stack."""
+    from emolib.stack import NAMED_STACKS, Stack
+
     parser.add_argument(
-        "--chat-model", help="the model there, or a .gguf file (default: GPT with a key, else embedded)"
-    )
+        "--stack", default="embedded", metavar="NAME|FILE",
+        help=f"what it runs on: {', '.join(NAMED_STACKS)}, or a TOML file (default %(default)s)",
+    )  # fmt: skip
+    for entry in dataclasses.fields(Stack):
+        if entry.name in skipped:
+            continue
+        names = [f"--{entry.name.replace('_', '-')}", *(["--model"] if entry.name == "emotion" else [])]
+        kind = {"action": argparse.BooleanOptionalAction} if entry.default is False else {"metavar": "NAME"}
+        parser.add_argument(*names, dest=entry.name, default=None, help=entry.metadata["help"], **kind)
+
+
+def _stack(options: argparse.Namespace) -> Any:
+    """Return the stack that the options say."""
+    from emolib.stack import Stack
+
+    named = {entry.name: getattr(options, entry.name, None) for entry in dataclasses.fields(Stack)}
+    return Stack.load(options.stack).with_changes(**{name: value for name, value in named.items() if value is not None})
 
 
 # --- chat ----------------------------------------------------------------------------------------
@@ -430,25 +450,33 @@ def _add_chat_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_chat(commands: Any) -> None:
     parser = _command(commands, "chat", _chat, "Chat in text, with the emotion of each line beside it.")
-    parser.add_argument(
-        "--model", default=DEFAULT_EMOTION_MODEL, help="what judges the emotion, as for classify (default %(default)s)"
-    )
-    _add_chat_options(parser)
+    _add_stack_options(parser, skipped=("recognizer", "voice_emotion", "speech", "voice"))
     parser.add_argument("--history", type=Path, metavar="FILE", help="go on from this conversation and save it there")
-    parser.add_argument("--understand", action="store_true", help="show topic, need, cause and tone of each line")
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="write the turns with their stages as JSON lines")
+    parser.add_argument("--json", action="store_true", help="print each turn as JSON, and nothing else")
     parser.add_argument("--stats", action="store_true", help="show time to first token and tokens per second")
 
 
 def _chat(options: argparse.Namespace) -> int:
-    from emolib.classify import EmotionClassifier
-    from emolib.dialogue import default_reply_model
-    from emolib.dialogue.terminal import TerminalChat
+    from emolib.dialogue import TextChat, write_trace
+    from emolib.stack import open_stack
 
-    replies = default_reply_model(options.chat_url, options.chat_model)
-    print(f"emotion: {options.model}; replies: {replies.name}", file=sys.stderr)
-    TerminalChat(
-        EmotionClassifier.load(options.model), replies, options.history, options.stats, options.understand, sys.stdin
-    ).run()
+    stack = _stack(options)
+    if options.history:
+        from emolib.dialogue import History
+
+        History.load(options.history)  # says what is wrong with it before models are loaded
+    with open_stack(stack, spoken=False) as engines:
+        print(f"emotion: {stack.emotion}; replies: {engines.reply_model.name}", file=sys.stderr)
+        chat = TextChat(engines, options.history, options.stats)
+        if options.json:
+            chat.write, chat.on_turn = (
+                (lambda text: None),
+                (lambda turn: print(json.dumps(turn.as_dict(), ensure_ascii=False))),
+            )
+        turns = chat.run(sys.stdin)
+    if options.trace:
+        write_trace(turns, options.trace)
     return 0
 
 
@@ -627,13 +655,17 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _add_doctor(commands: Any) -> None:
     parser = _command(commands, "doctor", _doctor, "Show what is found on this machine, and what each stage uses.")
+    parser.add_argument(
+        "--stack", metavar="NAME|FILE", help="look part by part at what a stack needs: paper, embedded …"
+    )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from emolib.doctor import examine
+    from emolib.doctor import examine, examine_stack
+    from emolib.stack import Stack
 
-    findings = examine()
+    findings = examine_stack(Stack.load(options.stack)) if options.stack else examine()
     if options.json:
         _print_json(findings.as_dict())
     else:

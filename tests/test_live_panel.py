@@ -13,39 +13,36 @@ from types import SimpleNamespace
 import numpy as np
 import psutil
 import pytest
-from dialogue_stages import Replies, ScriptedClassifier, ScriptedRecognizer, Spoken, scores
+from scripted_engines import Replies, ScriptedClassifier, ScriptedRecognizer, Spoken, scores
 from voices import silence, spoken
 
 from emolib.audio import AudioClip, write_wav
-from emolib.dialogue import Stages
-from emolib.widgets.choices import Choice
+from emolib.stack import Engines, Stack
 from emolib.widgets.live import LivePanel
 from emolib.widgets.speaker import BrowserSink
 
 
 @contextmanager
-def engines(_choice: Choice) -> Iterator[Stages]:
-    yield Stages(
-        ScriptedRecognizer(), ScriptedClassifier(scores("joy")), Replies("All is well. Good."), Spoken(), "a test"
-    )
+def engines(_stack: Stack) -> Iterator[Engines]:
+    yield Engines(ScriptedRecognizer(), ScriptedClassifier(scores("joy")), Replies("All is well. Good."), Spoken())
 
 
 SIX_WORDS = ["One two three four five six.", "Seven eight nine ten eleven twelve."]
 
 
-def engines_that_speak(words: int) -> Callable[[Choice], AbstractContextManager[Stages]]:
+def engines_that_speak(words: int) -> Callable[[Stack], AbstractContextManager[Engines]]:
     """Engines whose answer has clauses of `words` words, of a tenth of a second each."""
     answer = " ".join(SIX_WORDS) if words == 6 else f"{'very ' * words}long."
 
     @contextmanager
-    def open_engines(_choice: Choice) -> Iterator[Stages]:
-        yield Stages(ScriptedRecognizer(), ScriptedClassifier(scores("joy")), Replies(answer), Spoken(), "a test")
+    def open_engines(_stack: Stack) -> Iterator[Engines]:
+        yield Engines(ScriptedRecognizer(), ScriptedClassifier(scores("joy")), Replies(answer), Spoken())
 
     return open_engines
 
 
 @contextmanager
-def opened(folder: Path, engines: Callable[[Choice], AbstractContextManager[Stages]]) -> Iterator[LivePanel]:
+def opened(folder: Path, engines: Callable[[Stack], AbstractContextManager[Engines]]) -> Iterator[LivePanel]:
     """A panel without a page; what it sends there stands in `sent`."""
     panel = LivePanel(engines=engines, save_to=folder / "turns.jsonl")
     panel.sent = []

@@ -55,8 +55,9 @@ ALLOWED: dict[str, set[str]] = {
     "speech": {"models"},
     "tts": {"speech", "models"},
     "chat": {"models", "llama"},
-    "dialogue": {"speech", "tts", "chat", "classify", "finetune", "models"},
-    "widgets": {"dialogue", "speech", "tts", "chat", "classify", "plots", "models", "emotion_model", "llama"},
+    "stack": {"speech", "tts", "chat", "classify"},
+    "dialogue": {"stack", "speech", "tts", "chat"},
+    "widgets": {"dialogue", "stack", "speech", "tts", "chat", "plots", "models", "emotion_model", "llama"},
 }
 TOP = {"adapters", "cli", "demo", "doctor", "__init__"}
 

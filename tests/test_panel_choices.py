@@ -10,19 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dialogue_stages import Replies, ScriptedClassifier, ScriptedRecognizer, Spoken, scores
+from scripted_engines import Replies, ScriptedClassifier, ScriptedRecognizer, Spoken, scores
 from speech_server import ToneEngine, speech_server
 from test_live_panel import eventually, opened, pcm, question, tell
 
 from emolib import speech
 from emolib.audio import AudioClip
-from emolib.chat import LlamaReplyModel, OpenAIReplyModel
-from emolib.dialogue import Stages
 from emolib.errors import DeviceError, EmolibError, UsageError
 from emolib.speech import NullSink
+from emolib.stack import Engines, Stack
 from emolib.tts import SpeechRequest, SpeechSynthesizer, VoiceLibrary
 from emolib.widgets import LivePanel
-from emolib.widgets.choices import COMPUTER, OWN_VOICE, PAGE, Choice, emotion_models, open_reply_model, reply_models
+from emolib.widgets.choices import COMPUTER, OWN_VOICE, PAGE, emotion_models, reply_models
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +42,7 @@ def gguf(path: Path, **metadata: str) -> Path:
     return path
 
 
-def test_ready_made_adapters_runs_and_gguf_files_are_found(tmp_path: Path):
+def test_bundled_adapters_runs_and_gguf_files_are_found(tmp_path: Path):
     run = tmp_path / "runs" / "mine"
     (run / "adapter").mkdir(parents=True)
     (run / "adapter" / "adapter_config.json").write_text("{}")
@@ -53,32 +52,17 @@ def test_ready_made_adapters_runs_and_gguf_files_are_found(tmp_path: Path):
     (tmp_path / "gguf" / "broken.gguf").write_bytes(b"GGUF")
     folders = [tmp_path / "runs", tmp_path / "gguf", tmp_path / "absent"]
     assert emotion_models(folders) == ["carer", "everyday", str(run), str(emotion)]
-    assert reply_models(folders) == ["SmolLM2-135M-Instruct", str(chat)]
-
-
-def test_a_server_of_the_environment_comes_first_and_its_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://me:secret@example.test/v1")
-    monkeypatch.setenv("OPENAI_MODEL", "big")
-    server, embedded = reply_models([])
-    assert server == "big at http://example.test/v1"
-    assert isinstance(open_reply_model(server), OpenAIReplyModel)
-    assert isinstance(open_reply_model(embedded), LlamaReplyModel)
-    assert open_reply_model("small").model == "small"
-
-
-def test_a_reply_model_may_be_a_file_or_a_url(tmp_path: Path):
-    file = gguf(tmp_path / "chat.gguf")
-    assert open_reply_model(str(file)).gguf == file
-    assert open_reply_model("http://example.test/v1").base_url == "http://example.test/v1"
+    assert reply_models(folders) == ["auto", "embedded", "gpt", str(chat)]
 
 
 @pytest.mark.parametrize(
     ("field", "value", "advice"),
     [
-        ("emotion_model", "nonsense", "no emotion model 'nonsense'"),
-        ("emotion_model", "absent.gguf", "there is no file absent.gguf; make one with `emolib export`"),
-        ("reply_model", "absent.gguf", "there is no file absent.gguf"),
-        ("reply_model", "gpt-4o", "needs a server: name a .gguf file or a URL, or set OPENAI_API_KEY"),
+        ("emotion", "nonsense", "no emotion model 'nonsense'"),
+        ("emotion", "absent.gguf", "there is no file absent.gguf; make one with `emolib export`"),
+        ("reply", "absent.gguf", "there is no file absent.gguf"),
+        ("reply", "gpt-4o", "unknown reply 'gpt-4o'; use auto, embedded"),
+        ("recognizer", "parakeet", "unknown recognizer 'parakeet'"),
     ],
 )
 def test_what_cannot_be_found_is_refused_in_a_sentence_and_nothing_changes(field, value, advice, tmp_path: Path):
@@ -92,36 +76,31 @@ def test_what_cannot_be_found_is_refused_in_a_sentence_and_nothing_changes(field
 
 
 def test_what_was_chosen_is_what_the_engines_are_opened_with(tmp_path: Path):
-    asked: list[Choice] = []
+    asked: list[Stack] = []
 
     @contextmanager
-    def engines(choice: Choice) -> Iterator[Stages]:
-        asked.append(choice)
-        yield Stages(ScriptedRecognizer(), ScriptedClassifier(scores("joy")), Replies("Good."), Spoken(), "a test")
+    def engines(stack: Stack) -> Iterator[Engines]:
+        asked.append(stack)
+        yield Engines(ScriptedRecognizer(), ScriptedClassifier(scores("joy")), Replies("Good."), Spoken())
 
     with opened(tmp_path, engines) as panel:
-        assert panel.widget.chosen["emotion_model"] == "everyday"
-        choose(panel, "emotion_model", "carer")
+        assert panel.widget.chosen["emotion"] == "everyday"
+        choose(panel, "emotion", "carer")
         tell(panel, "talk")
         assert eventually(lambda: panel.widget.status.startswith("Listening"))
-        choose(panel, "reply_model", "http://example.test/v1")
+        choose(panel, "reply", "http://example.test/v1")
         assert "Press Stop, then Talk" in panel.widget.status
-        assert "http://example.test/v1" in panel.widget.options["reply_model"], "what was typed is offered from then on"
+        assert "http://example.test/v1" in panel.widget.options["reply"], "what was typed is offered from then on"
         tell(panel, "stop")
         tell(panel, "talk")
         assert eventually(lambda: len(asked) == 2)
-    assert [(choice.emotion_model, choice.reply_model) for choice in asked] == [
-        ("carer", "SmolLM2-135M-Instruct"),
-        ("carer", "http://example.test/v1"),
-    ]
+    assert [(stack.emotion, stack.reply) for stack in asked] == [("carer", "auto"), ("carer", "http://example.test/v1")]
 
 
 def engines_of(synthesizer: object):
     @contextmanager
-    def engines(_choice: Choice) -> Iterator[Stages]:
-        yield Stages(
-            ScriptedRecognizer(), ScriptedClassifier(scores("joy")), Replies("All is well."), synthesizer, "a test"
-        )
+    def engines(_stack: Stack) -> Iterator[Engines]:
+        yield Engines(ScriptedRecognizer(), ScriptedClassifier(scores("joy")), Replies("All is well."), synthesizer)
 
     return engines
 
@@ -245,4 +224,4 @@ def test_a_computer_without_a_microphone_is_told_in_a_sentence(tmp_path: Path, m
 
 def test_a_panel_with_a_model_that_is_not_there_is_refused_at_once():
     with pytest.raises(UsageError, match="no emotion model 'nonsense'"):
-        LivePanel("nonsense")
+        LivePanel(Stack(emotion="nonsense"))

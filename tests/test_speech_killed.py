@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dialogue_stages import Replies, ScriptedClassifier, scores
+from scripted_engines import Replies, ScriptedClassifier, scores
 from speech_server import ToneEngine, speech_server, until
 
 from emolib.audio import AudioClip
-from emolib.dialogue import AgentSettings, AgentTurn, Stages, VoiceAgent
-from emolib.dialogue.live import write_trace
+from emolib.dialogue import AgentSettings, Turn, VoiceAgent, write_trace
 from emolib.errors import EmolibError
 from emolib.speech import OrderedPlayer, SpeechEnd, Transcribed, Transcript, WavSink
+from emolib.stack import Engines
 from emolib.tts import SpeechSynthesizer
 from emolib.tts.server import ServiceProcess
 
@@ -71,7 +71,7 @@ def answers(tts: SpeechSynthesizer) -> bool:
         return False
 
 
-def converse(tts: SpeechSynthesizer, folder: Path) -> list[AgentTurn]:
+def converse(tts: SpeechSynthesizer, folder: Path) -> list[Turn]:
     """Two turns, the second once the service is there again."""
     clip = AudioClip(np.zeros(16_000, np.float32), 16_000)
     said = Transcribed(SpeechEnd(0, 16_000, 16_000, clip, "silence"), Transcript("I passed the exam"))
@@ -83,9 +83,9 @@ def converse(tts: SpeechSynthesizer, folder: Path) -> list[AgentTurn]:
         assert await asyncio.to_thread(until, lambda: answers(tts), 30)
         yield said
 
-    async def run() -> list[AgentTurn]:
+    async def run() -> list[Turn]:
         sink = WavSink(folder / "answer.wav", 8_000)
-        stages = Stages(None, ScriptedClassifier(scores("joy")), Replies(REPLY), tts, "a test")
+        stages = Engines(None, ScriptedClassifier(scores("joy")), Replies(REPLY), tts)
         agent = VoiceAgent(
             stages, lambda: OrderedPlayer(sink), settings=AgentSettings(speak_s=30), on_turn=lambda _: over.set()
         )

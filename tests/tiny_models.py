@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import lru_cache
 from typing import Any
 
@@ -36,6 +37,20 @@ def tiny_tokenizer() -> Any:
     labels = [label for label in EMOTIONS for _ in range(50)]
     tokenizer.train_from_iterator([*SENTENCES * 3, PAPER.template, CORRECTED.template, *labels], trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|end|>")
+
+
+#: A chat template whose only control token ends each message.
+TINY_CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] + '\\n' + message['content'] + '<|end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant\\n' }}{% endif %}"
+)
+
+
+def tiny_chat_tokenizer() -> Any:
+    """The tokenizer with a chat template."""
+    tokenizer = copy.deepcopy(tiny_tokenizer())
+    tokenizer.chat_template = TINY_CHAT_TEMPLATE
+    return tokenizer
 
 
 def tiny_model(family: str = "llama", seed: int = 0) -> Any:

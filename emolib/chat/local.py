@@ -108,11 +108,13 @@ class LlamaReplyModel:
         """Stop the server and free the weights."""
         with self._lock:
             model, self._model = self._model, None
-            if model is not None:
-                await model.aclose()
-            # llama.cpp stops its threads when the last reference to the server goes.
-            self._server = None
+            server, self._server = self._server, None
             self._has_read = False
+        # Not under the lock: a second call in the same event loop would wait for it for ever.
+        if model is not None:
+            await model.aclose()
+        # llama.cpp stops its threads when the last reference to the server goes.
+        del server
 
     def _path(self) -> Path:
         return embedded_chat_gguf() if self.gguf is None else Path(self.gguf)

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from emolib.emotions import EmotionScores
+from emolib.prompting.chat import Message
 
 __all__ = ["Message", "ReplyModel"]
-
-Role = Literal["system", "user", "assistant"]
-
-
-@dataclass(frozen=True)
-class Message:
-    """One message of a conversation, in the form of the chat-completions API."""
-
-    role: Role
-    content: str
-
-    def as_dict(self) -> dict[str, str]:
-        return asdict(self)
 
 
 @runtime_checkable

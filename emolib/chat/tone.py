@@ -17,34 +17,14 @@ from collections.abc import Callable, Sequence
 
 from emolib.chat.messages import Message
 from emolib.emotions import EMOTIONS, EmotionScores
+from emolib.prompting.chat import CHAT_SYSTEM, NEUTRAL, TONES
 
 __all__ = ["NEUTRAL", "TONES", "PromptStyle", "full_opening", "full_prompt", "short_prompt", "tone_for"]
 
 #: From the messages so far, the emotion in the last one and the tone, to the messages that are sent.
 PromptStyle = Callable[[Sequence[Message], EmotionScores | None, str | None], list[Message]]
 
-#: The name of the tone where no emotion is clear.
-NEUTRAL = "neutral"
-
-#: What is asked of the reply model, by the name of the tone: for each emotion of the speaker, and for more.
-TONES: dict[str, str] = {
-    "sadness": "The speaker is sad: be gentle and comforting.",
-    "joy": "The speaker is happy: be cheerful and share their joy.",
-    "love": "The speaker is affectionate: be warm and tender.",
-    "anger": "The speaker is angry: be calm and respectful, and take their side of it seriously.",
-    "fear": "The speaker is afraid: be calm and reassuring.",
-    "surprise": "The speaker is surprised: be curious and interested.",
-    NEUTRAL: "Be friendly and clear.",
-    "lasting sadness": "The speaker is still sad: be gentle, and ask what would help.",
-    "lasting fear": "The speaker is still afraid: be calm, and offer one small step.",
-    "lasting anger": "The speaker is still angry: stay calm, and ask what they wish for.",
-    "relief": "The speaker feels better than before: be glad with them.",
-    "careful": "The speaker is in distress: be calm and careful, listen, and judge nothing.",
-}
-
 _ROLE = "You are a kind companion in a spoken conversation. Answer in one or two short plain sentences."
-# The small model drifts into French over "Paris" and the like unless it is told its one language.
-_SHORT_ROLE = _ROLE.replace("plain sentences", "plain English sentences")
 
 _EXAMPLES: dict[str, tuple[str, str]] = {
     "sadness": (
@@ -82,11 +62,16 @@ def tone_for(emotion: EmotionScores | None) -> str:
 
 
 def short_prompt(history: Sequence[Message], emotion: EmotionScores | None, tone: str | None = None) -> list[Message]:
-    """The messages for a small model: the role, examples, the history, and the tone in its last message."""
+    """Return the messages for a small model: the role, examples, the history, and the tone in its last message.
+
+    A tone that is a sentence, and no name of TONES, joins the role.
+    """
     tone = tone or tone_for(emotion)
+    guidance = "" if tone in TONES else f" {tone}"
+    tone = tone_for(emotion) if guidance else tone
     if tone == NEUTRAL:
-        return [*_short_opening([("", _FACT), ("", _REMARK)]), *history]
-    opening = _short_opening([(f"[{label}] ", example) for label, example in _EXAMPLES.items()])
+        return [*_short_opening([("", _FACT), ("", _REMARK)], guidance), *history]
+    opening = _short_opening([(f"[{label}] ", example) for label, example in _EXAMPLES.items()], guidance)
     *before, last = history
     return [*opening, *before, Message(last.role, f"[{tone}] {last.content}")]
 
@@ -102,8 +87,8 @@ def full_opening(emotion: EmotionScores | None, tone: str | None = None) -> str:
     return f"{_ROLE} {TONES.get(tone, tone)}\nEmotion heard in the last message: {_scores(emotion)}"
 
 
-def _short_opening(examples: Sequence[tuple[str, tuple[str, str]]]) -> list[Message]:
-    opening = [Message("system", _SHORT_ROLE)]
+def _short_opening(examples: Sequence[tuple[str, tuple[str, str]]], guidance: str) -> list[Message]:
+    opening = [Message("system", CHAT_SYSTEM + guidance)]
     for mark, (question, answer) in examples:
         opening += [Message("user", mark + question), Message("assistant", answer)]
     return opening

@@ -34,6 +34,11 @@ class Understanding(BaseModel):
     cause: str = Field(max_length=80)
     tone: Literal["gentle", "cheerful", "warm", "calm", "reassuring", "curious", "friendly"]
 
+    @property
+    def guidance(self) -> str:
+        """The understanding as a sentence for the reply model."""
+        return f"It is about {self.topic}; the speaker needs {self.need}. Be {self.tone}."
+
 
 class Completer(Protocol):
     """What answers messages as a whole, with options of the chat-completions API."""

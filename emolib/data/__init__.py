@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from emolib.data.clean import clean_corpus
 from emolib.data.clean_settings import RULES, CleanSettings
+from emolib.data.conversations import ConversationCorpus, load_conversations
 from emolib.data.corpus import Corpus, load_split
 from emolib.data.label_issues import LabelIssues, find_label_issues
 from emolib.data.labels import parse_label_names
@@ -14,10 +15,12 @@ __all__ = [
     "RULES",
     "CleanReport",
     "CleanSettings",
+    "ConversationCorpus",
     "Corpus",
     "LabelIssues",
     "clean_corpus",
     "find_label_issues",
+    "load_conversations",
     "load_split",
     "neutral_sentences",
     "parse_label_names",

@@ -25,7 +25,7 @@ from emolib.errors import InputError, UsageError
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Columns", "find_sources", "read_source"]
+__all__ = ["Columns", "find_sources", "read_lines", "read_source"]
 
 #: A longer text is no text of a corpus: a broken quote or a file of another kind.
 MAX_CHARACTERS = 100_000
@@ -124,15 +124,37 @@ def read_source(source: str | Path, columns: Columns | None = None) -> list[Tabl
     if form == ".parquet":
         rows = _read_parquet(path, columns or Columns())
     else:
-        data, cut = _unzip(path) if zipped else (path.read_bytes(), None)
-        _refuse_binary(path, data)
         rows = _Rows()
-        _READERS[form](_decode(data, rows), rows, path, columns or Columns())
+        lines, cut = _read_text(path, zipped, rows)
+        _READERS[form](lines, rows, path, columns or Columns())
         if cut:
             last = max(rows.columns()[0].max() or 0, *(line for line, _, _ in rows.rejects[-1:]), 0)
             rows.reject(last + 1, "", cut)
     rejects = [Reject(path.name, *reject) for reject in rows.rejects]
     return [Table(path.name, _split_of(path), *rows.columns(), rows.soft, rejects)]
+
+
+def read_lines(path: Path) -> tuple[list[str], list[Reject]]:
+    """Return the lines of a UTF-8 text file, or of a gzip file of one, and a reject for each that cannot be read.
+
+    A line that cannot be read is empty, so that the others keep their numbers. InputError if `path` is no text file.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} {'is a folder; name a file in it' if path.is_dir() else 'does not exist'}")
+    _refuse_pickle(path, _form(path)[0])
+    rows = _Rows()
+    lines, cut = _read_text(path, _form(path)[1], rows)
+    if cut:
+        rows.reject(len(lines), lines[-1], cut)
+        lines[-1] = ""
+    return lines, [Reject(path.name, *reject) for reject in rows.rejects]
+
+
+def _read_text(path: Path, zipped: bool, rows: _Rows) -> tuple[list[str], str | None]:
+    """The lines of a text file, and what is wrong at its end if it is a gzip file that is cut off or damaged."""
+    data, cut = _unzip(path) if zipped else (path.read_bytes(), None)
+    _refuse_binary(path, data)
+    return _decode(data, rows), cut
 
 
 def _form(path: Path) -> tuple[str, bool]:

@@ -161,8 +161,9 @@ def record_question(path: Path | str) -> AudioClip:
 
 def _talk(folder: DemoFolder) -> None:
     from emolib.dialogue import talk
+    from emolib.stack import Stack
 
-    turn = talk(folder.question, folder.answer, emotion_model=folder.run)
+    turn = talk(folder.question, folder.answer, Stack(emotion=str(folder.run)))
     write_json(folder.turn, turn.as_dict())
     print(turn.table())
 

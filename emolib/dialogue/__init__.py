@@ -1,20 +1,19 @@
-"""The conversation: segment the reply, choose the voice, run a turn, trace it."""
+"""The conversation: the turn engine, its style and safety, its turns and traces."""
 
 from __future__ import annotations
 
-from emolib.dialogue.agent import AgentTurn, VoiceAgent
-from emolib.dialogue.conversation import Conversation, Exchange
-from emolib.dialogue.events import events_of
+from emolib.dialogue.agent import VoiceAgent
+from emolib.dialogue.events import Recordings, TextInput, events_of, events_of_lines, events_of_recordings
 from emolib.dialogue.history import History
 from emolib.dialogue.policy import RESPONSE_STYLES, ResponseStyle, Trend, Voice, choose_style
 from emolib.dialogue.safety import HELP_MESSAGE, Distress, SafetyPolicy
 from emolib.dialogue.segment import ClauseSplitter, segment, segment_stream
+from emolib.dialogue.session import converse, hold_conversation, talk
 from emolib.dialogue.settings import AgentSettings
-from emolib.dialogue.stages import Stages, default_reply_model, open_stages
-from emolib.dialogue.talk import talk
-from emolib.dialogue.text_chat import TextReply, TextSession
+from emolib.dialogue.state import Phase, State
+from emolib.dialogue.terminal import TextChat
 from emolib.dialogue.trace import Span, Trace
-from emolib.dialogue.turn import FALLBACK, Turn
+from emolib.dialogue.turn import FALLBACK, Turn, latency_table, write_trace
 from emolib.speakable import speakable
 
 __all__ = [
@@ -22,29 +21,32 @@ __all__ = [
     "HELP_MESSAGE",
     "RESPONSE_STYLES",
     "AgentSettings",
-    "AgentTurn",
     "ClauseSplitter",
-    "Conversation",
     "Distress",
-    "Exchange",
     "History",
+    "Phase",
+    "Recordings",
     "ResponseStyle",
     "SafetyPolicy",
     "Span",
-    "Stages",
-    "TextReply",
-    "TextSession",
+    "State",
+    "TextChat",
+    "TextInput",
     "Trace",
     "Trend",
     "Turn",
     "Voice",
     "VoiceAgent",
     "choose_style",
-    "default_reply_model",
+    "converse",
     "events_of",
-    "open_stages",
+    "events_of_lines",
+    "events_of_recordings",
+    "hold_conversation",
+    "latency_table",
     "segment",
     "segment_stream",
     "speakable",
     "talk",
+    "write_trace",
 ]

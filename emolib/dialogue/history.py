@@ -24,9 +24,9 @@ class History:
         self.messages = list(messages)
         self.max_tokens = max_tokens
 
-    def add(self, question: str, answer: str) -> None:
-        """Append an exchange."""
-        self.messages += [Message("user", question), Message("assistant", answer)]
+    def add(self, question: str, answer: str, emotion: str | None = None) -> None:
+        """Append an exchange; `emotion` is the tone that the question was said in."""
+        self.messages += [Message("user", question, emotion), Message("assistant", answer)]
 
     def recent(self) -> list[Message]:
         """The newest messages within `max_tokens` (estimated), beginning with one of the user's."""
@@ -45,7 +45,7 @@ class History:
 
     def save(self, path: str | Path) -> None:
         """Write all messages, a JSON object a line, through a temporary name."""
-        write_text(Path(path), "".join(json.dumps(m.as_dict(), ensure_ascii=False) + "\n" for m in self.messages))
+        write_text(Path(path), "".join(json.dumps(_row(m), ensure_ascii=False) + "\n" for m in self.messages))
 
     @classmethod
     def load(cls, path: str | Path, max_tokens: int = 1200) -> History:
@@ -60,9 +60,13 @@ class History:
                 continue
             try:
                 row = json.loads(line)
-                messages.append(Message(row["role"], row["content"]))
+                messages.append(Message(row["role"], row["content"], row.get("emotion")))
             except (ValueError, KeyError, TypeError):
                 raise InputError(
                     f'{path}, line {number} is no message; each line is {{"role": …, "content": …}}'
                 ) from None
         return cls(messages, max_tokens)
+
+
+def _row(message: Message) -> dict[str, str]:
+    return message.as_dict() if message.emotion is None else {**message.as_dict(), "emotion": message.emotion}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +16,7 @@ from emolib.emotions import EMOTIONS, EmotionScores
 
 if TYPE_CHECKING:
     from emolib.audio import AudioClip
+    from emolib.chat import Understanding
     from emolib.speech import Played
 
 __all__ = ["OngoingTurn", "Player"]
@@ -42,47 +43,70 @@ class Player(Protocol):
 
 @dataclass
 class OngoingTurn:
-    """A turn in progress; it has a player from its release on.
+    """A turn in progress.
 
-    `messages` are the history that the reply goes on from, `emotions` those of the turns before, and `estimate` is what
-    was judged of half the words, which stands until the classifier has answered. Of the clauses `broken_off` the voice
-    failed in the middle. From `suspected_at` on it is silent, because somebody may be interrupting it.
+    What was asked: the transcript, the `messages` that the reply goes on from, the `emotions` of the turns before, the
+    `estimate` from a partial transcript, and the emotion of the voice. It gets a player when it is released, or none in
+    a conversation in text. What is made of it: the `prediction` of the classifier, style, distress, the text `written`
+    by the reply model, and the `clauses` that are spoken. Of the clauses `broken_off` the voice failed in the middle.
     """
 
     transcript: str
     trace: Trace
-    estimate: EmotionScores | None = None
     messages: Sequence[Message] = ()
     emotions: Sequence[EmotionScores] = ()
+    estimate: EmotionScores | None = None
+    voice_emotion: Mapping[str, float] | None = None
+    prediction: EmotionScores | None = None
+    problems: list[str] = field(default_factory=list)
+
     number: int = 0
     prepared: bool = False
+    released: asyncio.Event = field(default_factory=asyncio.Event)
     player: Player | None = None
-    judging: asyncio.Task[None] | None = None
-    prediction: EmotionScores | None = None
+    paused: bool = False
+    task: asyncio.Task[None] | None = None
+
     style: ResponseStyle = NEUTRAL_STYLE
     distress: Distress = Distress.NONE
+    understanding: Understanding | None = None
     written: str = ""
+    pieces: int = 0
+    reply_from: str = ""
     clauses: list[str] = field(default_factory=list)
     broken_off: set[int] = field(default_factory=set)
-    problems: list[str] = field(default_factory=list)
-    released: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[None] | None = None
     spoken: str = ""
     played_out: bool = False
-    suspected_at: float | None = None
+
+    @property
+    def words(self) -> EmotionScores | None:
+        """The emotion of the words: what the classifier predicted, else the estimate."""
+        return self.prediction or self.estimate
 
     @property
     def emotion(self) -> EmotionScores:
-        """What the classifier said, else the estimate, else nothing in particular."""
-        return self.prediction or self.estimate or EmotionScores.from_sequence([1 / len(EMOTIONS)] * len(EMOTIONS))
+        """The emotion of words and voice together; evenly unsure when neither is known."""
+        words = self.words or EmotionScores.from_sequence([1 / len(EMOTIONS)] * len(EMOTIONS))
+        if not self.voice_emotion:
+            return words
+        from emolib.speech import fuse
+
+        return fuse(words, self.voice_emotion)
+
+    @property
+    def all_emotions(self) -> list[EmotionScores]:
+        """The emotions of the turns before, and of this one."""
+        return [*self.emotions, self.emotion]
 
     @property
     def heard(self) -> str:
-        """What was played of the answer so far."""
+        """What was played of the answer so far; in text, what was shown of it."""
+        if self.player is None:
+            return self.written.strip() if self.released.is_set() else ""
         return heard_words(self.clauses, [self._share(played) for played in self.played])
 
     def _share(self, played: Played) -> float | None:
-        """How much of its clause was heard; None of one that failed.
+        """Return how much of its clause was heard; None for one that failed.
 
         Once all was played out, what is still on its way through the device is heard too.
         """
@@ -110,16 +134,21 @@ class OngoingTurn:
 
     @property
     def is_speaking(self) -> bool:
-        return any(played.samples for played in self.played)
+        """Whether something of the answer was heard; in text, whether something was shown."""
+        return any(played.samples for played in self.played) if self.player else bool(self.heard)
 
     @property
     def is_over(self) -> bool:
         return self.task is None or self.task.done()
 
-    async def drop(self) -> None:
-        """End it wherever it is; nothing of it is heard from now on."""
+    def stop_playing(self) -> None:
+        """Let nothing more of it be heard."""
         if self.player:
             self.player.stop()
+
+    async def drop(self) -> None:
+        """End it wherever it is; nothing of it is heard from now on."""
+        self.stop_playing()
         if self.task and not self.task.done():
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)

@@ -63,6 +63,10 @@ class Trace:
         """Record the first time that `name` happened; later ones change nothing."""
         self._marks.setdefault(name, self.clock())
 
+    def mark_latest(self, name: str) -> None:
+        """Record the latest time that `name` happened."""
+        self._marks[name] = self.clock()
+
     def busy_ms(self) -> dict[str, int]:
         """Milliseconds of work by stage, in the order in which the stages began."""
         totals: dict[str, float] = {}

@@ -1,69 +1,145 @@
-"""One exchange: what was heard, what was felt in it, and what was answered."""
+"""One turn of a conversation when it is over: one schema, whichever way it was asked and wherever it is printed."""
 
 from __future__ import annotations
 
+import json
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from emolib.dialogue.policy import Voice
 from emolib.dialogue.safety import Distress
+from emolib.dialogue.trace import Trace
 from emolib.emotions import EmotionScores
+from emolib.files import write_text
 
-__all__ = ["FALLBACK", "Turn"]
+if TYPE_CHECKING:
+    from emolib.chat import Understanding
 
-#: What is said where the reply model gives nothing that can be spoken.
+__all__ = ["FALLBACK", "SCHEMA", "Turn", "latency_table", "write_trace"]
+
+#: What is said when the reply model gives nothing that can be spoken.
 FALLBACK = "I am sorry, I could not find an answer just now. Could you say that again?"
+
+#: Name and version of `Turn.as_dict`.
+SCHEMA = "emolib.turn/1"
+
+#: What a session's latency is summarised by, in the order of a turn.
+_MARKS = ("first_token", "first_sound")
 
 
 @dataclass(frozen=True)
 class Turn:
-    """A finished exchange.
+    """A turn that is over.
 
-    `reply_from` names the reply model, or says that and why the reply is the fallback sentence;
-    `emotion_model` names what judged the emotion. `latency_ms` has the work of each stage,
-    `first_sound` (the first clause of the answer as sound) and `total`, both counted from the end of
-    the question; `load` is the time it took to get the models ready, before the question was heard.
+    `transcript` is what the speaker said or typed; `words` and `voice_emotion` are what was felt in the words and heard
+    in the voice (None: nothing), `emotion` what was made of both. `reply` is what was heard of the answer (in text:
+    shown), `written` all that was made of it, `reply_from` what wrote it. `prepared`: the answer was begun in the pause
+    before the end was known. `problems` name what failed. `pieces` counts the pieces of the reply model's stream. Times
+    of the `trace` count from the end of the speech, or from the line of text.
     """
 
+    number: int
     transcript: str
     emotion: EmotionScores
-    reply: str
-    reply_from: str
-    emotion_model: str
     tone: str
     voice: Voice
     distress: Distress
-    answer_seconds: float
-    latency_ms: dict[str, int] = field(default_factory=dict)
+    reply: str
+    written: str
+    reply_from: str
+    interrupted: bool
+    prepared: bool
+    problems: tuple[str, ...]
+    trace: Trace
+    words: EmotionScores | None = None
+    voice_emotion: Mapping[str, float] | None = None
+    understanding: Understanding | None = None
+    pieces: int = 0
+    stack: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The turn as JSON: `transcript, emotion, probabilities, reply, latency_ms` and where they came from."""
+        """Return the turn as JSON; the keys are those of SCHEMA and are described in docs/turn.md."""
         return {
+            "schema": SCHEMA,
+            "turn": self.number,
             "transcript": self.transcript,
-            "emotion": self.emotion.label,
-            "abstained": self.emotion.abstained,
+            "emotion": "neutral" if self.emotion.abstained else self.emotion.label,
             "probabilities": self.emotion.as_dict(),
-            "reply": self.reply,
-            "reply_from": self.reply_from,
-            "emotion_model": self.emotion_model,
+            "words": _scores(self.words),
+            "voice_emotion": dict(self.voice_emotion) if self.voice_emotion else None,
+            "understanding": self.understanding.model_dump() if self.understanding else None,
+            "distress": self.distress.value,
             "tone": self.tone,
             "voice": {"emotion": self.voice.emotion or "neutral", "intensity": self.voice.intensity},
-            "distress": self.distress.value,
-            "answer_seconds": round(self.answer_seconds, 2),
-            "latency_ms": self.latency_ms,
+            "reply": self.reply,
+            "written": self.written,
+            "reply_from": self.reply_from,
+            "interrupted": self.interrupted,
+            "prepared": self.prepared,
+            "problems": list(self.problems),
+            "latency_ms": self.trace.busy_ms(),
+            **self.trace.as_dict(),
+            "stack": dict(self.stack),
         }
 
     def table(self) -> str:
-        """The turn for people."""
-        sure = "not sure, taken as neutral" if self.emotion.abstained else f"{self.emotion.confidence:.0%}"
-        times = ", ".join(f"{stage} {milliseconds}" for stage, milliseconds in self.latency_ms.items())
+        """Return the turn as lines for people."""
+        times = self.trace.busy_ms() | self.trace.marks_ms()
         rows = [
             ("heard", self.transcript),
-            ("emotion", f"{self.emotion.label} ({sure}), by {self.emotion_model}"),
-            ("reply", f"{self.reply}"),
-            ("from", self.reply_from),
+            ("emotion", _described(self.emotion)),
+            ("words", _described(self.words) if self.words and self.voice_emotion else ""),
+            ("voice", _ranked(self.voice_emotion) if self.voice_emotion else ""),
+            ("topic", f"{self.understanding.topic}; needs {self.understanding.need}" if self.understanding else ""),
+            ("reply", self.reply),
+            ("by", self.reply_from),
             ("tone", self.tone),
-            ("voice", f"{self.voice.emotion or 'neutral'}, intensity {self.voice.intensity:.2f}"),
-            ("ms", times),
+            ("spoken", f"{self.voice.emotion or 'neutral'}, intensity {self.voice.intensity:.2f}"),
+            ("problems", "; ".join(self.problems)),
+            ("ms", ", ".join(f"{stage} {milliseconds}" for stage, milliseconds in times.items())),
         ]
-        return "\n".join(f"{name:<8} {value}" for name, value in rows)
+        return "\n".join(f"{name:<8} {value}" for name, value in rows if value)
+
+    @property
+    def speed(self) -> str:
+        """The time to the first token and the tokens per second, for people."""
+        first = self.trace.marks.get("first_token")
+        if first is None:
+            return "no token"
+        shown = f"first token after {first * 1000:.0f} ms"
+        seconds = self.trace.marks.get("last_token", first) - first
+        return f"{shown}, {(self.pieces - 1) / seconds:.1f} tokens/s" if seconds > 0 else shown
+
+
+def write_trace(turns: Sequence[Turn], path: Path) -> None:
+    """Write the turns as JSON lines. StorageError when it cannot be written."""
+    write_text(path, "".join(json.dumps(turn.as_dict(), ensure_ascii=False) + "\n" for turn in turns))
+
+
+def latency_table(turns: Sequence[Turn]) -> str:
+    """Return the median and the 95th percentile of a session's latencies, as lines for people."""
+    lines = []
+    for mark in _MARKS:
+        times = sorted(turn.trace.marks[mark] for turn in turns if mark in turn.trace.marks)
+        if times:
+            p95 = times[min(len(times) - 1, round(0.95 * (len(times) - 1)))]
+            lines.append(f"{mark:<12} p50 {1000 * statistics.median(times):6.0f} ms   p95 {1000 * p95:6.0f} ms")
+    return "\n".join(lines)
+
+
+def _scores(scores: EmotionScores | None) -> dict[str, Any] | None:
+    if scores is None:
+        return None
+    return {"emotion": "neutral" if scores.abstained else scores.label, "probabilities": scores.as_dict()}
+
+
+def _described(scores: EmotionScores) -> str:
+    return f"{scores.label} ({'unsure, taken as neutral' if scores.abstained else f'{scores.confidence:.0%}'})"
+
+
+def _ranked(classes: Mapping[str, float]) -> str:
+    best = sorted(classes.items(), key=lambda entry: -entry[1])[:3]
+    return ", ".join(f"{name.lower()} {share:.0%}" for name, share in best)

@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "TrainSettings": "emolib.finetune.settings",
         "Plan": "emolib.finetune.planning",
         "plan": "emolib.finetune.planning",
+        "get_task": "emolib.finetune.tasks",
         "parse_settings": "emolib.finetune.settings",
         "preset": "emolib.finetune.presets",
         "train": "emolib.finetune.trainer",

@@ -22,17 +22,17 @@ from transformers.trainer_callback import PrinterCallback
 from emolib.errors import EmolibError, ModelError
 from emolib.files import write_json
 from emolib.finetune.checkpoints import load_adapter_weights, save_adapter, write_adapter
-from emolib.finetune.objective import PromptLoss, evaluate_held_out, verify
+from emolib.finetune.objective import PromptLoss, verify
 from emolib.finetune.precision import Precision, choose_precision
 from emolib.finetune.recorder import Recorder
 from emolib.finetune.run_folder import RunFolder
-from emolib.finetune.sampling import Examples, LengthBuckets
+from emolib.finetune.sampling import LengthBuckets
 from emolib.finetune.settings import TrainSettings
-from emolib.prompting.encoding import PromptEncoder, collate, end_token_id
-from emolib.prompting.templates import get_prompt
+from emolib.finetune.tasks import get_task
+from emolib.prompting.encoding import collate, end_token_id
 
 if TYPE_CHECKING:
-    from emolib.finetune.training_data import TrainingData
+    from emolib.finetune.tasks.base import TaskData, TaskExamples
 
 __all__ = ["DivergedError", "Loop", "is_out_of_memory", "stop_signals"]
 
@@ -52,18 +52,16 @@ class Loop:
 
     run_folder: RunFolder
     settings: TrainSettings
-    data: TrainingData
+    data: TaskData
     config: dict[str, Any]
     model: Any
     pad_id: int
-    encoder: PromptEncoder
+    examples: TaskExamples
     precision: Precision
     initial: dict[str, torch.Tensor]
 
     @classmethod
-    def prepare(
-        cls, run_folder: RunFolder, settings: TrainSettings, data: TrainingData, config: dict[str, Any]
-    ) -> Loop:
+    def prepare(cls, run_folder: RunFolder, settings: TrainSettings, data: TaskData, config: dict[str, Any]) -> Loop:
         """Load the base model and put a fresh adapter on it, by the seed."""
         from emolib.finetune.adapters import add_adapter, load_trainable_base, start_from
 
@@ -71,9 +69,7 @@ class Loop:
         precision = choose_precision(settings.dtype, "cuda" if settings.load_in_4bit else device)
         with _quiet_libraries():
             base, tokenizer = load_trainable_base(settings, precision)
-        encoder = PromptEncoder(
-            tokenizer, get_prompt(settings.prompt), end_id=end_token_id(base, tokenizer), max_length=settings.max_length
-        )
+        examples = get_task(settings.task).examples(data, settings, base, tokenizer)
         model = add_adapter(base, settings, config["base_model"]["name"])
         if settings.start_from:
             start_from(model, Path(settings.start_from), config["base_model"])
@@ -86,8 +82,8 @@ class Loop:
                 "base": sum(p.numel() for p in model.parameters()) - sum(t.numel() for t in trainable.values()),
             },
         }
-        pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else encoder.end_id
-        return cls(run_folder, settings, data, config, model, pad_id, encoder, precision, trainable)
+        pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end_token_id(base, tokenizer)
+        return cls(run_folder, settings, data, config, model, pad_id, examples, precision, trainable)
 
     @property
     def is_main_process(self) -> bool:
@@ -109,7 +105,7 @@ class Loop:
         with _quiet_libraries():
             loss = PromptLoss(
                 self.model,
-                self.encoder.prefix_ids,
+                self.examples.prefix_ids,
                 loss_on=self.settings.loss_on,
                 shared=self.settings.engine in ("auto", "prefix") and self.settings.lora_dropout == 0,
             )
@@ -124,7 +120,7 @@ class Loop:
 
     def save(self) -> None:
         """Write the trained adapter, with what inference has to know about it, into the run folder."""
-        notes = {"base_model": self.config["base_model"], "prompt": self.settings.prompt}
+        notes = {"base_model": self.config["base_model"], **get_task(self.settings.task).notes(self.settings)}
         if self.is_main_process:
             save_adapter(self.model, self.run_folder.adapter, notes)
         PartialState().wait_for_everyone()
@@ -144,7 +140,7 @@ class Loop:
             with trainer.accelerator.autocast():
                 result = verify(
                     self.model,
-                    self.encoder.prefix_ids,
+                    self.examples.prefix_ids,
                     batch,
                     loss_on=self.settings.loss_on,
                     dtype=self.precision.dtype,
@@ -173,19 +169,19 @@ class _Trainer(transformers.Trainer):
 
     def __init__(self, loop: Loop, loss: PromptLoss) -> None:
         self.loop = loop
-        data, settings = loop.data, loop.settings
-        examples = Examples(data.texts, data.labels, data.soft, loop.encoder, loss_on=settings.loss_on)
+        self.prompt_loss = loss
+        settings, examples = loop.settings, loop.examples
         super().__init__(
             model=loss,
             args=_arguments(loop),
             data_collator=lambda batch: collate(batch, pad_id=loop.pad_id),
             train_dataset=examples,
-            eval_dataset=data.held_out_texts,
+            eval_dataset=examples.held_out,
         )
         self.model_accepts_loss_kwargs = True
         self.remove_callback(PrinterCallback)
         step_examples = settings.effective_batch * self.args.world_size
-        self.sampler = LengthBuckets(loop.encoder.token_counts(data.texts), step_examples, settings.seed)
+        self.sampler = LengthBuckets(examples.lengths, step_examples, settings.seed)
 
     def train_until(self, stop: threading.Event, checkpoint: Path | None) -> None:
         """Train; `stop` ends it after the step in hand, with a checkpoint."""
@@ -193,17 +189,9 @@ class _Trainer(transformers.Trainer):
         self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Cross-entropy and accuracy on the held-out examples."""
-        data = self.loop.data
+        """Return the task's metrics of the held-out examples."""
         with self.accelerator.autocast():
-            result = evaluate_held_out(
-                self.loop.model,
-                self.loop.encoder,
-                data.held_out_texts,
-                data.held_out_labels,
-                pad_id=self.loop.pad_id,
-            )
-        metrics = {"eval_loss": result.loss, "eval_accuracy": result.accuracy, "eval_examples": result.examples}
+            metrics = self.loop.examples.evaluate(self.prompt_loss, pad_id=self.loop.pad_id)
         self.log(metrics)
         # What transformers' own evaluate ends with: it takes the wish to evaluate back.
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -249,7 +237,7 @@ class _Trainer(transformers.Trainer):
 
 def _arguments(loop: Loop) -> TrainingArguments:
     settings, cuda = loop.settings, torch.cuda.is_available()
-    evaluates = bool(loop.data.held_out_texts)
+    evaluates = bool(loop.data.held_out_rows)
     return TrainingArguments(
         output_dir=str(loop.run_folder.checkpoints),
         per_device_train_batch_size=settings.batch_size,

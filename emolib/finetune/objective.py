@@ -15,13 +15,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from emolib.finetune.joint_prefix import run_jointly
-from emolib.prompting.encoding import Example, PromptEncoder, collate
-from emolib.prompting.prefix import head, run_prefix, run_suffixes
+from emolib.prompting.prefix import head
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["HeldOut", "PromptLoss", "Verification", "evaluate_held_out", "padded_loss", "shared_prefix_loss", "verify"]
+__all__ = ["PromptLoss", "Verification", "padded_loss", "shared_prefix_loss", "verify"]
 
 #: Largest relative differences of loss and gradient between the two ways that count as rounding.
 TOLERANCES = {"float32": 1e-4, "bfloat16": 0.1, "float16": 0.05}
@@ -43,10 +42,14 @@ class PromptLoss(nn.Module):
 
     def forward(self, num_items_in_batch: Tensor | float | None = None, **batch: Tensor) -> dict[str, Tensor]:
         """The loss of `batch`; see the class."""
-        way = shared_prefix_loss if self.shared else padded_loss
-        total = way(self.model, self.prefix_ids, batch, loss_on=self.loss_on)
+        total = self.total(batch, loss_on=self.loss_on)
         items = self.items(batch) if num_items_in_batch is None else num_items_in_batch
         return {"loss": total / items}
+
+    def total(self, batch: dict[str, Tensor], *, loss_on: str) -> Tensor:
+        """Return Σ weight · cross-entropy of `batch`, a scalar."""
+        way = shared_prefix_loss if self.shared else padded_loss
+        return way(self.model, self.prefix_ids, batch, loss_on=loss_on)
 
     def items(self, batch: dict[str, Tensor]) -> Tensor:
         """The weight of all targets of `batch`, a scalar."""
@@ -174,54 +177,3 @@ def verify(
         float((gradient - plain_gradient).norm() / scale),
         TOLERANCES[dtype],
     )
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Cross-entropy a response token and accuracy (best first label token) on held-out examples."""
-
-    loss: float
-    accuracy: float
-    examples: int
-
-
-def evaluate_held_out(
-    model: Any,
-    encoder: PromptEncoder,
-    texts: Sequence[str],
-    labels: Sequence[str],
-    *,
-    pad_id: int,
-    batch_size: int = 32,
-) -> HeldOut:
-    """Judge `model` on `texts` with `labels`, the prefix run once for all of them."""
-    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-    total = weight = 0.0
-    correct = 0
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
-        prefix = run_prefix(model, encoder.prefix_ids)
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            examples = [encoder.example(texts[index], labels[index]) for index in chosen]
-            loss, hits = _judge(model, encoder, prefix, examples, [labels[index] for index in chosen], pad_id)
-            total += loss
-            correct += hits
-            weight += sum(sum(example.target_weights) for example in examples)
-    model.train(was_training)
-    return HeldOut(total / weight, correct / len(order), len(order))
-
-
-def _judge(
-    model: Any, encoder: PromptEncoder, prefix: Any, examples: list[Example], labels: list[str], pad_id: int
-) -> tuple[float, int]:
-    device = prefix.hidden.device
-    batch = {name: tensor.to(device) for name, tensor in collate(examples, pad_id=pad_id).items()}
-    hidden = run_suffixes(model, prefix, batch["input_ids"])
-    logits = head(model, hidden[batch["target_rows"], batch["target_at"]]).float()
-    losses = cross_entropy(logits, batch["target_ids"], reduction="none")
-    starts = torch.tensor([0, *[len(example.target_ids) for example in examples[:-1]]]).cumsum(0)
-    best = logits[starts][:, list(encoder.first_label_ids)].argmax(-1).tolist()
-    hits = sum(encoder.labels[index] == label for index, label in zip(best, labels, strict=True))
-    return (losses * batch["target_weights"]).sum().item(), hits

@@ -15,6 +15,7 @@ from typing import Any
 from emolib.errors import UsageError
 from emolib.finetune.settings import TrainSettings
 from emolib.finetune.shape import Shape, read_shape
+from emolib.finetune.tasks import get_task
 from emolib.tables import markdown_table
 
 __all__ = ["Plan", "largest_fitting", "plan"]
@@ -66,11 +67,15 @@ class Plan:
         return markdown_table((f"{self.model}, {self.tokens} tokens a text", ""), rows)
 
 
-def plan(settings: TrainSettings, *, rows: int = 16_000, tokens: int = 128) -> Plan:
-    """The plan of a training with `settings` on `rows` texts of up to `tokens` tokens, prompt and label included.
+def plan(settings: TrainSettings, *, rows: int | None = None, tokens: int | None = None) -> Plan:
+    """The plan of a training with `settings` on `rows` texts of up to `tokens` tokens, prompt and response included.
 
-    UsageError or ModelError where the base model's configuration is not known or not understood.
+    The defaults are the task's: CARER's 16,000 texts of 128 tokens, or 1,200 conversations of 256. UsageError or
+    ModelError where the base model's configuration is not known or not understood.
     """
+    task = get_task(settings.task)
+    rows = task.planned_rows if rows is None else rows
+    tokens = task.planned_tokens if tokens is None else tokens
     if rows < 1 or tokens < 2:
         raise UsageError(f"a plan needs at least one row and two tokens, not {rows} and {tokens}")
     shape = read_shape(settings.base_model)
@@ -113,7 +118,8 @@ def _memory(shape: Shape, settings: TrainSettings, trainable: int, tokens: int) 
     kept = shape.hidden * precision * batch_tokens
     checkpointed = settings.gradient_checkpointing and settings.engine in ("plain", "unsloth")
     activations = shape.layers * kept + block if checkpointed else shape.layers * block
-    targets = batch_tokens if settings.loss_on == "all" else 2 * settings.batch_size
+    learnt = tokens if settings.loss_on == "all" else get_task(settings.task).learnt_tokens(tokens)
+    targets = settings.batch_size * learnt
     return {
         "weights": round(weights),
         "adapter and gradients": 8 * trainable,

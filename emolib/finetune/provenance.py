@@ -13,9 +13,10 @@ from emolib.errors import UsageError
 from emolib.files import write_json
 from emolib.finetune.run_folder import RunFolder
 from emolib.finetune.settings import TrainSettings
+from emolib.finetune.tasks import get_task
 
 if TYPE_CHECKING:
-    from emolib.finetune.training_data import TrainingData
+    from emolib.finetune.tasks.base import TaskData
     from emolib.models import BaseModel
 
 __all__ = ["claim", "describe"]
@@ -26,17 +27,21 @@ _PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate", "safetensors"
 _FREE = {"tracking", "project", "checkpoint_steps", "eval_steps", "eval_examples"}
 
 
-def describe(settings: TrainSettings, base: BaseModel, data: TrainingData) -> dict[str, Any]:
+def describe(settings: TrainSettings, base: BaseModel, data: TaskData) -> dict[str, Any]:
     """The content of config.json at the start of a run."""
     return {
         "base_model": base.as_dict(),
-        "prompt": settings.prompt,
+        **get_task(settings.task).notes(settings),
         "settings": settings.as_dict(),
-        "data": {"name": data.name, "sha256": data.sha256, "rows": len(data.texts)},
-        "held_out": {"rows": len(data.held_out_texts)},
+        "data": {"name": data.name, "sha256": data.sha256, "rows": data.rows, **_rejected(data)},
+        "held_out": {"rows": data.held_out_rows},
         "versions": _versions(),
         "machine": _machine(),
     }
+
+
+def _rejected(data: TaskData) -> dict[str, int]:
+    return {"rejected": len(data.rejects)} if data.rejects else {}
 
 
 def claim(run: RunFolder, config: dict[str, Any], *, resume: bool) -> bool:
@@ -82,11 +87,8 @@ def _refuse_other_run(run: RunFolder, config: dict[str, Any]) -> None:
 
 
 def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    compared = [
-        (name, value, theirs.get("settings", {}).get(name))
-        for name, value in ours["settings"].items()
-        if name not in _FREE
-    ]
+    before = {"task": "classify", **theirs.get("settings", {})}  # the only task there once was
+    compared = [(name, value, before.get(name)) for name, value in ours["settings"].items() if name not in _FREE]
     compared.append(("corpus", ours["data"]["sha256"], theirs.get("data", {}).get("sha256")))
     compared.append(("number of training rows", ours["data"]["rows"], theirs.get("data", {}).get("rows")))
     compared.append(("base model", ours["base_model"], theirs.get("base_model")))

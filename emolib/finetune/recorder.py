@@ -17,7 +17,7 @@ from emolib.finetune.tracking import Follower, LogFile, followers
 
 __all__ = ["Recorder"]
 
-_LOGGED = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy", "eval_examples")
+_LOGGED = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy", "eval_perplexity", "eval_examples")
 
 
 class Recorder(TrainerCallback):

@@ -2,7 +2,8 @@
 
 RUN/config.json    every setting, the base model with its hash, the data with its hash, versions, machine
 RUN/log.jsonl      a line a step: step, loss, grad_norm, learning_rate, seconds; evaluation lines carry
-                   step, eval_loss, eval_accuracy
+                   step, eval_loss, and eval_accuracy (task classify) or eval_perplexity (task chat)
+RUN/rejects.jsonl  the rows of a corpus of conversations that cannot be used, each with its reason
 RUN/adapter/       PEFT's adapter_config.json and adapter_model.safetensors
 RUN/checkpoints/   what a stopped run continues from
 RUN/metrics.json   written by the evaluation, with its figures in RUN/figures/
@@ -11,12 +12,17 @@ RUN/metrics.json   written by the evaluation, with its figures in RUN/figures/
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emolib.errors import InputError, ModelError
+from emolib.files import write_text
+
+if TYPE_CHECKING:
+    from emolib.data.table import Reject
 
 __all__ = ["RunFolder"]
 
@@ -104,6 +110,15 @@ class RunFolder:
                 continue
         return lines
 
+    def write_rejects(self, rejects: Sequence[Reject]) -> None:
+        """Write the rows that cannot be used to `rejects.jsonl`; without any, there is no such file."""
+        path = self.path / "rejects.jsonl"
+        if not rejects:
+            path.unlink(missing_ok=True)
+        else:
+            rows = (json.dumps(asdict(reject), ensure_ascii=False) for reject in rejects)
+            write_text(path, "".join(row + "\n" for row in rows))
+
     def summary(self) -> str:
         """A few lines for people: steps, losses, evaluation, adapter."""
         steps = [line for line in self.log if "loss" in line]
@@ -115,13 +130,17 @@ class RunFolder:
                 f" loss {steps[0]['loss']:.3f} -> {steps[-1]['loss']:.3f}"
             )
         if evaluations:
-            first, last = evaluations[0], evaluations[-1]
-            lines.append(
-                f"held out  cross-entropy {first['eval_loss']:.3f} -> {last['eval_loss']:.3f},"
-                f" accuracy {first['eval_accuracy']:.1%} -> {last['eval_accuracy']:.1%}"
-                f" ({last.get('eval_examples', '?')} examples)"
-            )
+            lines.append(_held_out(evaluations[0], evaluations[-1]))
         if self.has_adapter:
             size = sum(file.stat().st_size for file in self.adapter.iterdir() if file.is_file())
             lines.append(f"adapter   {self.adapter} ({size / 1e6:.1f} MB)")
         return "\n".join(lines)
+
+
+def _held_out(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:
+    """The first and the last evaluation in a line."""
+    parts = [f"cross-entropy {first['eval_loss']:.3f} -> {last['eval_loss']:.3f}"]
+    for name, form in (("accuracy", ".1%"), ("perplexity", ".1f")):
+        if f"eval_{name}" in first:
+            parts.append(f"{name} {first[f'eval_{name}']:{form}} -> {last[f'eval_{name}']:{form}}")
+    return f"held out  {', '.join(parts)} ({last.get('eval_examples', '?')} examples)"

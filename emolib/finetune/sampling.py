@@ -1,45 +1,16 @@
-"""The examples of a run and the order in which they are seen."""
+"""The order in which the examples of a run are seen."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
-from emolib.prompting.encoding import Example, PromptEncoder
-
-__all__ = ["Examples", "LengthBuckets"]
+__all__ = ["LengthBuckets"]
 
 #: Batches that are sorted by length together: more of them waste less padding, fewer are more random.
 _BATCHES_IN_A_BUCKET = 50
-
-
-class Examples(Dataset):
-    """Texts with hard or soft labels, turned into tokens when they are asked for."""
-
-    def __init__(
-        self,
-        texts: Sequence[str],
-        labels: Sequence[str],
-        soft: Sequence[Mapping[str, float]] | None,
-        encoder: PromptEncoder,
-        *,
-        loss_on: str,
-    ) -> None:
-        self.texts = texts
-        self.labels = labels
-        self.soft = soft
-        self.encoder = encoder
-        self.loss_on = loss_on
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def __getitem__(self, index: int) -> Example:
-        if self.soft is not None:
-            return self.encoder.soft_example(self.texts[index], self.soft[index], loss_on=self.loss_on)
-        return self.encoder.example(self.texts[index], self.labels[index], loss_on=self.loss_on)
 
 
 class LengthBuckets(Sampler[int]):

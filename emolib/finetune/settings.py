@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emolib.errors import UsageError
+from emolib.finetune.tasks import TASKS
 from emolib.prompting.templates import get_prompt
 
 __all__ = ["TrainSettings", "parse_settings"]
@@ -26,10 +27,13 @@ class TrainSettings:
     Raises UsageError for values that make no sense, before any weights are loaded.
     """
 
+    task: str = _help("classify", "what is taught: classify (the emotion of a text) or chat (replies)")
     base_model: str = _help("qwen2.5-7b", "base model: a name, a folder, or a hub id")
-    prompt: str = _help("paper", "prompt template: paper or corrected")
+    prompt: str = _help("paper", "prompt template of the task classify: paper or corrected")
     engine: str = _help("auto", "prefix, plain, unsloth; auto = prefix, or plain where prefix does not fit")
-    loss_on: str = _help("response", "response = the label only; all = the whole prompt, as the paper's curves show")
+    loss_on: str = _help(
+        "response", "response = the label, or the assistant's turns; all = the whole prompt, as the paper's curves show"
+    )
     load_in_4bit: bool = _help(True, "hold the base weights in 4 bits (CUDA only)")
     dtype: str = _help("auto", "float32, float16, bfloat16; auto = by the hardware")
     lora_rank: int = _help(16, "rank of the LoRA matrices")
@@ -58,6 +62,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         get_prompt(self.prompt)
+        _one_of("task", self.task, TASKS)
         _one_of("engine", self.engine, ("auto", "prefix", "plain", "unsloth"))
         _one_of("loss_on", self.loss_on, ("response", "all"))
         _one_of("dtype", self.dtype, ("auto", "float32", "float16", "bfloat16"))

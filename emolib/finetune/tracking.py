@@ -71,7 +71,7 @@ def followers(run: RunFolder, settings: TrainSettings, config: dict[str, Any], t
 
 
 class Progress:
-    """A progress bar on standard error with the loss and the held-out accuracy."""
+    """A progress bar on standard error with the loss and the held-out accuracy or perplexity."""
 
     def __init__(self, total: int, done: int) -> None:
         from tqdm import tqdm
@@ -86,6 +86,8 @@ class Progress:
             self._bar.update(max(0, line["step"] - self._bar.n))
         if "eval_accuracy" in line:
             self._shown["held-out accuracy"] = f"{line['eval_accuracy']:.1%}"
+        if "eval_perplexity" in line:
+            self._shown["held-out perplexity"] = f"{line['eval_perplexity']:.1f}"
         self._bar.set_postfix(self._shown, refresh=False)
 
     def close(self) -> None:
@@ -127,25 +129,24 @@ class LivePlot:
 
 
 def draw_curves(run: RunFolder) -> Figure:
-    """Training loss and held-out accuracy over the steps of `run` so far."""
+    """Training loss and held-out accuracy, or held-out loss without one, over the steps of `run` so far."""
     from matplotlib.figure import Figure
 
     lines = run.log
     steps = [line for line in lines if "loss" in line]
-    evaluations = [line for line in lines if "eval_accuracy" in line]
+    evaluations = [line for line in lines if "eval_loss" in line]
     figure = Figure(figsize=(7, 3), layout="constrained")
     axes = figure.subplots()
     axes.plot([line["step"] for line in steps], [line["loss"] for line in steps], label="training loss")
     axes.set(xlabel="step", ylabel="loss", ylim=(0, None))
-    right = axes.twinx()
-    right.plot(
-        [line["step"] for line in evaluations],
-        [line["eval_accuracy"] for line in evaluations],
-        "o--",
-        color="tab:green",
-        label="held-out accuracy",
-    )
-    right.set(ylabel="accuracy", ylim=(0, 1))
+    at = [line["step"] for line in evaluations]
+    if all("eval_accuracy" in line for line in evaluations):
+        right = axes.twinx()
+        accuracies = [line["eval_accuracy"] for line in evaluations]
+        right.plot(at, accuracies, "o--", color="tab:green", label="held-out accuracy")
+        right.set(ylabel="accuracy", ylim=(0, 1))
+    else:
+        axes.plot(at, [line["eval_loss"] for line in evaluations], "o--", color="tab:green", label="held-out loss")
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 

@@ -14,10 +14,13 @@ from emolib.errors import DeviceError
 from emolib.finetune.presets import preset
 from emolib.finetune.run_folder import RunFolder
 from emolib.finetune.settings import TrainSettings
-from emolib.finetune.training_data import TrainingData, load_training_data
+from emolib.finetune.tasks import get_task
 
 if TYPE_CHECKING:
-    from emolib.data import Corpus
+    from emolib.data import ConversationCorpus, Corpus
+    from emolib.finetune.tasks.base import TaskData
+    from emolib.finetune.tasks.chat import ChatData
+    from emolib.finetune.training_data import TrainingData
 
 __all__ = ["train"]
 
@@ -25,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 def train(
-    data: str | Path | Corpus | TrainingData,
+    data: str | Path | Corpus | TrainingData | ConversationCorpus | ChatData,
     out: str | Path,
     settings: TrainSettings | None = None,
     *,
@@ -34,9 +37,11 @@ def train(
 ) -> RunFolder:
     """Fine-tune a LoRA adapter on `data` and return the run folder `out`.
 
-    `data` is a folder made by `emolib clean`, a corpus file, or a corpus. The held-out examples of the
-    evaluation are those of `validation`, else of the folder's validation split, else a few of `data`, which
-    are then not trained on. `settings` are by default those of the preset that fits this machine.
+    `data` is a folder made by `emolib clean`, a corpus file, or a corpus; for the task `chat` a JSON lines file
+    of conversations (`emolib.data.conversations`), or such a corpus. The held-out examples of the evaluation are
+    those of `validation`, else of the folder's validation split, else a few of `data`, which are then not
+    trained on. `settings` are by default those of the preset that fits this machine. Rows that cannot be used
+    are written to `rejects.jsonl` in the run folder.
 
     With `resume` a run that was stopped goes on to the same weights as one that was not, and a finished one
     is returned as it is; UsageError where `out` holds a run with other settings or data. Without it, `out`
@@ -51,7 +56,7 @@ def train(
 
     settings = settings or preset("auto")
     run = RunFolder(Path(out))
-    training_data = load_training_data(data, validation, settings)
+    training_data = get_task(settings.task).load(data, validation, settings)
     base = resolve_base(settings.base_model)
     fit = _fit
     if settings.engine == "unsloth":
@@ -59,11 +64,12 @@ def train(
     with readable_failures(run.path):
         config = describe(settings, base, training_data)
         if claim(run, config, resume=resume):
+            run.write_rejects(training_data.rejects)
             fit(run, settings, training_data, config)
     return RunFolder.open(run.path)
 
 
-def _fit(run: RunFolder, settings: TrainSettings, data: TrainingData, config: dict[str, Any]) -> None:
+def _fit(run: RunFolder, settings: TrainSettings, data: TaskData, config: dict[str, Any]) -> None:
     """Load the model, train, and write the adapter; micro-batches that do not fit into memory are halved."""
     from emolib.finetune.checkpoints import last_checkpoint
     from emolib.finetune.loop import Loop, is_out_of_memory

@@ -6,20 +6,23 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from emolib.errors import InputError
 from emolib.finetune.settings import TrainSettings
 
 if TYPE_CHECKING:
     from emolib.data import Corpus
+    from emolib.data.table import Reject
 
-__all__ = ["TrainingData", "load_training_data"]
+__all__ = ["TrainingData", "hold_out", "load_training_data"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run trains on, and what it is judged by meanwhile.
+    """What a classification run trains on, and what it is judged by meanwhile.
 
     `soft` holds a probability for each label and row, or None; `name`, `sha256` identify the corpus.
     """
@@ -32,6 +35,21 @@ class TrainingData:
     held_out_texts: Sequence[str]
     held_out_labels: Sequence[str]
 
+    @property
+    def rows(self) -> int:
+        """The number of texts to train on."""
+        return len(self.texts)
+
+    @property
+    def held_out_rows(self) -> int:
+        """The number of texts to evaluate on."""
+        return len(self.held_out_texts)
+
+    @property
+    def rejects(self) -> Sequence[Reject]:
+        """Nothing: a corpus with rows that cannot be used is refused, `emolib clean` sorts them out."""
+        return ()
+
 
 def load_training_data(
     data: str | Path | Corpus | TrainingData, validation: str | Path | None, settings: TrainSettings
@@ -42,15 +60,9 @@ def load_training_data(
     corpus = _load(data, "train")
     if not len(corpus):
         raise InputError(f"the corpus {corpus.name} has no rows to train on; see its report.json and rejects.jsonl")
-    held_out = _validation(data, validation) if settings.eval_examples else None
-    kept = range(len(corpus))
-    shuffle = random.Random(settings.seed)
-    if held_out is None:
-        order = shuffle.sample(range(len(corpus)), len(corpus))
-        size = min(settings.eval_examples, len(corpus) // 10)
-        held_out, chosen, kept = corpus, order[:size], sorted(order[size:])
-    else:
-        chosen = shuffle.sample(range(len(held_out)), min(settings.eval_examples, len(held_out)))
+    other = _validation(data, validation) if settings.eval_examples else None
+    kept, chosen = hold_out(range(len(corpus)), None if other is None else range(len(other)), settings)
+    held_out = corpus if other is None else other
     return TrainingData(
         name=corpus.name,
         sha256=corpus.sha256,
@@ -60,6 +72,19 @@ def load_training_data(
         held_out_texts=[held_out.texts[index] for index in chosen],
         held_out_labels=[held_out.labels[index] for index in chosen],
     )
+
+
+def hold_out(rows: Sequence[T], other: Sequence[T] | None, settings: TrainSettings) -> tuple[list[T], list[T]]:
+    """Return the rows to train on and at most `eval_examples` held-out ones, chosen by the seed.
+
+    The held-out ones come from `other`, or else are taken out of `rows`, at most a tenth of them.
+    """
+    shuffle = random.Random(settings.seed)
+    if other is not None:
+        return list(rows), shuffle.sample(other, min(settings.eval_examples, len(other)))
+    order = shuffle.sample(range(len(rows)), len(rows))
+    size = min(settings.eval_examples, len(rows) // 10)
+    return [rows[index] for index in sorted(order[size:])], [rows[index] for index in order[:size]]
 
 
 def _load(data: str | Path | Corpus, split: str) -> Corpus:

@@ -34,6 +34,7 @@ def fit_with_unsloth(run: RunFolder, settings: TrainSettings, data: TrainingData
     from emolib.finetune.loop import stop_signals
     from emolib.finetune.precision import choose_precision
     from emolib.finetune.recorder import Recorder
+    from emolib.finetune.tasks import get_task
     from emolib.models import model_folder, resolve_base
 
     precision = choose_precision(settings.dtype, "cuda")
@@ -68,7 +69,8 @@ def fit_with_unsloth(run: RunFolder, settings: TrainSettings, data: TrainingData
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.is_set():
         raise KeyboardInterrupt
-    save_adapter(model, run.adapter, {"base_model": config["base_model"], "prompt": settings.prompt})
+    notes = get_task(settings.task).notes(settings)
+    save_adapter(model, run.adapter, {"base_model": config["base_model"], **notes})
 
 
 def conversations(data: TrainingData, settings: TrainSettings, end: str) -> list[dict[str, str]]:

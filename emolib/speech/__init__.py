@@ -53,6 +53,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "WavSink": "emolib.speech.sinks",
         "WebRtcDetector": "emolib.speech.vad",
         "WhisperRecognizer": "emolib.speech.whisper",
+        "WithVoiceEmotion": "emolib.speech.with_voice_emotion",
         "Word": "emolib.speech.transcript",
         "best_detector": "emolib.speech.vad",
         "best_turn_detector": "emolib.speech.turn",

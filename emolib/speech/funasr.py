@@ -29,6 +29,7 @@ __all__ = [
     "FunASRRecognizer",
     "ParaformerStream",
     "ParaformerStreaming",
+    "locate_model",
     "parse_sensevoice",
 ]
 
@@ -240,8 +241,8 @@ class _Model:
         except ImportError as error:
             raise MissingDependency("the package funasr", extra="funasr") from error
         self.name = str(model)
-        place = _located(model, hub)
-        named = {part: _located(name, hub) for part, name in parts.items() if name}
+        place = locate_model(model, hub)
+        named = {part: locate_model(name, hub) for part, name in parts.items() if name}
         if "vad_model" in named:
             named["vad_kwargs"] = {"max_end_silence_time": _END_SILENCE_MS, "max_single_segment_time": 30_000}
         try:
@@ -294,7 +295,7 @@ def _words(result: Mapping[str, Any]) -> Iterator[Word]:
             yield Word(part, start / 1000, end / 1000)
 
 
-def _located(model: str | Path, hub: HubName) -> str:
+def locate_model(model: str | Path, hub: HubName = "ms") -> str:
     """Return a folder, or a name that the hub will know; ModelError within 5 seconds if neither can be had."""
     path = Path(model).expanduser()
     if path.is_dir():

@@ -92,17 +92,24 @@ class NullSink(_ThreadSink):
 
 
 class WavSink(_ThreadSink):
-    """Writes what is played into a 16-bit WAV, as fast as it comes; the file appears at `close`."""
+    """Writes what is played into a 16-bit WAV, as fast as it comes; the file appears, whole, at `close`."""
 
     def __init__(self, path: str | Path, sample_rate: int = 22_050) -> None:
         super().__init__(sample_rate)
         self._path = Path(path)
         self._blocks: list[np.ndarray] = []
+        self._discarded = False
+
+    def discard(self) -> None:
+        """Write nothing at `close`: a file that exists stays as it is."""
+        self._discarded = True
 
     def close(self) -> None:
-        """Write the file. StorageError where it cannot be written."""
-        if not self._closed.is_set():
-            super().close()
+        """Write the file. StorageError when it cannot be written."""
+        if self._closed.is_set():
+            return
+        super().close()
+        if not self._discarded:
             samples = np.concatenate(self._blocks) if self._blocks else np.zeros(0, dtype=np.float32)
             write_wav(self._path, AudioClip(samples, self.sample_rate))
 

@@ -1,4 +1,4 @@
-"""Panels and streamed text for notebooks."""
+"""The live panel for notebooks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,5 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "LivePanel": "emolib.widgets.live",
-        "TalkPanel": "emolib.widgets.panel",
-        "show_reply": "emolib.widgets.streaming",
     },
 )

@@ -232,8 +232,11 @@ function waterfall(model, into) {
 }
 
 const CHOOSERS = {
-  emotion_model: ["Emotion model", "A run folder, an adapter folder, a GGUF file, or the URL of a llama-server"],
-  reply_model: ["Reply model", "A GGUF file, the URL of a server, or the name of a model there"],
+  recognizer: ["Recogniser", "whisper:FOLDER, funasr:MODEL, ws://… or http://…/v1"],
+  emotion: ["Emotion of the words", "A run folder, an adapter folder, a GGUF file, or the URL of a llama-server"],
+  voice_emotion: ["Emotion of the voice", "recognizer, emotion2vec:FOLDER or off"],
+  reply: ["Reply model", "A GGUF file, gpt:MODEL, or the URL of a server, with #MODEL"],
+  speech: ["Speech service", "own, fish, or the URL of a service"],
   voice: ["Voice", "A voiceprint of `emolib voice add`, or a voice of the speech service"],
   sound: ["Sound", "Whose microphone and loudspeaker are used"],
 };
@@ -245,7 +248,7 @@ function chooser(model, name) {
   const row = element("label", "emolib-choice"), list = element("select"), field = element("input");
   // The list shows what the kernel has taken, so that a refusal changes nothing.
   const choose = (value) => { field.hidden = true; model.send({ kind: "choose", name, value }); show(); };
-  const typed = name.endsWith("_model") ? [ANOTHER] : [];
+  const typed = ["voice", "sound"].includes(name) ? [] : [ANOTHER];
   const show = () => {
     if (!field.hidden) return; // somebody is typing
     const found = [...(model.get("options")[name] || []), ...typed];

@@ -9,21 +9,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from emolib.audio import SAMPLE_RATE, AudioClip, from_pcm16
-from emolib.dialogue import AgentTurn, History, Stages, open_stages
-from emolib.dialogue.live import Recordings, write_trace
-from emolib.emotions import DEFAULT_EMOTION_MODEL
-from emolib.errors import EmolibError
+from emolib.dialogue import History, Recordings, Turn, write_trace
+from emolib.errors import EmolibError, UsageError
 from emolib.speech.calibration import calibrate
 from emolib.speech.noise import QUIET_ROOM, NoiseProfile, level_dbfs
-from emolib.tts import VoiceLibrary
-from emolib.widgets.choices import COMPUTER, OWN_VOICE, PAGE, Choice, emotion_models, open_reply_model, reply_models
+from emolib.stack import Engines, Stack, open_stack
+from emolib.widgets.choices import COMPUTER, OWN_VOICE, PAGE, check_files, offered
 from emolib.widgets.session import ENDED, Session
 from emolib.widgets.speaker import BrowserSink
 from emolib.widgets.view import new_view
@@ -42,10 +40,10 @@ _TAKEN = "Another panel has taken the conversation over: press Talk to have it b
 class LivePanel:
     """Speak to the machine from the page; the last line of a cell shows the panel.
 
-    `emotion_model` is what `emolib talk --model` takes, `tts_url` a speech service that runs already (default: one of
-    its own); `engines` opens other engines than the embedded ones. What the conversation runs on can be chosen in the
-    page, or with `choose`. Turns are saved to `save_to`. The conversation has a thread of its own, so other cells can
-    be run meanwhile; `close` ends it and releases the microphone and the engines.
+    `stack` says what the conversation runs on (default: the bundled models), and `engines` opens it (default:
+    `emolib.stack.open_stack`). Each part can be chosen in the page, or with `choose`. Turns are saved to `save_to`. The
+    conversation has a thread of its own, so other cells can be run meanwhile; `close` ends it and releases the
+    microphone and the engines.
     """
 
     #: A second panel of this kernel takes the conversation over: both would hear and answer each other.
@@ -53,23 +51,20 @@ class LivePanel:
 
     def __init__(
         self,
-        emotion_model: Path | str = DEFAULT_EMOTION_MODEL,
+        stack: Stack | None = None,
         *,
         save_to: Path | str = "turns.jsonl",
-        tts_url: str | None = None,
-        engines: Callable[[Choice], AbstractContextManager[Stages]] | None = None,
+        engines: Callable[[Stack], AbstractContextManager[Engines]] = open_stack,
     ) -> None:
-        self.turns: list[AgentTurn] = []
+        self.stack = stack or Stack()
+        check_files(self.stack)
+        self.sound = PAGE
+        self.turns: list[Turn] = []
         self.save_to = Path(save_to)
         self.widget = new_view()
-        self._offered = {
-            "emotion_model": emotion_models(), "reply_model": reply_models(),
-            "voice": [OWN_VOICE, *VoiceLibrary().names()], "sound": [PAGE, COMPUTER],
-        }  # fmt: skip
-        self.choice = Choice(str(emotion_model), self._offered["reply_model"][0])
-        self._engines = engines or self._open_engines
-        self._tts_url = tts_url
-        self._ambience: NoiseProfile = QUIET_ROOM
+        self._offered = offered()
+        self._engines = engines
+        self._noise: NoiseProfile = QUIET_ROOM
         self._calibrating: list[np.ndarray] | None = None
         self._rate = SAMPLE_RATE
         self._session: Session | None = None
@@ -86,12 +81,19 @@ class LivePanel:
         display(self.widget)
 
     def choose(self, **changes: str) -> None:
-        """Change what the conversation runs on: fields of `Choice`.
+        """Change what the conversation runs on: fields of `Stack`, and `sound` (whose microphone and loudspeaker).
 
         A voice is heard from the next clause on, everything else from the next Talk. UsageError, InputError or
         ModelError for what cannot be found, and nothing is changed.
         """
-        self.choice = replace(self.choice, **changes)
+        parts = {name: value for name, value in changes.items() if name != "sound"}
+        if parts.get("voice") == OWN_VOICE:
+            parts["voice"] = None
+        stack = self.stack.with_changes(**parts)
+        if changes.get("sound", PAGE) not in (PAGE, COMPUTER):
+            raise UsageError(f"sound is {PAGE!r} or {COMPUTER!r}, not {changes['sound']!r}")
+        check_files(stack)
+        self.stack, self.sound = stack, changes.get("sound", self.sound)
         self._show_choice()
         if self.widget.talking and set(changes) != {"voice"}:
             self.widget.status = "Press Stop, then Talk: the change takes effect there."
@@ -107,16 +109,14 @@ class LivePanel:
         self.widget.close()
 
     def _show_choice(self) -> None:
-        chosen = asdict(self.choice)
+        chosen = {name: value for name, value in asdict(self.stack).items() if name in self._offered}
+        chosen |= {"voice": self.stack.voice or OWN_VOICE, "sound": self.sound}
         with self.widget.hold_sync():
             # What was typed is offered from then on.
             self.widget.options = {
                 name: list(dict.fromkeys([*found, chosen[name]])) for name, found in self._offered.items()
             }
             self.widget.chosen = chosen
-
-    def _open_engines(self, choice: Choice) -> AbstractContextManager[Stages]:
-        return open_stages(choice.emotion_model, open_reply_model(choice.reply_model), self._tts_url)
 
     def _on_message(self, _widget: Any, content: dict[str, Any], buffers: list[memoryview]) -> None:
         kind = content.get("kind")
@@ -184,7 +184,7 @@ class LivePanel:
             self._collect(frame, SAMPLE_RATE)
 
     def _begin_calibration(self) -> None:
-        if self.choice.sound == COMPUTER and not self.widget.talking:
+        if self.sound == COMPUTER and not self.widget.talking:
             from emolib.speech import SoundDeviceSource
 
             source = SoundDeviceSource()
@@ -208,15 +208,15 @@ class LivePanel:
         collected.append(samples)
         if sum(map(len, collected)) >= _CALIBRATION_S * rate:
             self._calibrating = None
-            self._ambience = calibrate(AudioClip(np.concatenate(collected), rate))
-            self.widget.floor_dbfs = self._ambience.floor_dbfs
-            advice = self._ambience.advice()
+            self._noise = calibrate(AudioClip(np.concatenate(collected), rate))
+            self.widget.floor_dbfs = self._noise.floor_dbfs
+            advice = self._noise.advice()
             self.widget.status = f"{advice[0].upper()}{advice[1:]}. Press Talk and speak."
 
     def _talk(self) -> None:
         from emolib.speech import QueueSource, SoundDeviceSource
 
-        if self.choice.sound == COMPUTER:
+        if self.sound == COMPUTER:
             self._begin(lambda: _Overheard(SoundDeviceSource(), self._overhear))
         else:
             self._begin(lambda: QueueSource(self._rate))
@@ -228,7 +228,7 @@ class LivePanel:
             self._begin(lambda: Recordings([path]))
 
     def _begin(self, open_source: Callable[[], Any]) -> None:
-        before, choice = self._session, self.choice
+        before, stack = self._session, self.stack
         if before and not before.stopped:
             self.widget.status = "A conversation is under way: press Stop first."
             return
@@ -236,10 +236,10 @@ class LivePanel:
             self.widget,
             source=open_source(),
             sink=self._open_sink(),
-            open_engines=lambda: self._engines(choice),
-            ambience=self._ambience,
+            open_engines=lambda: self._engines(stack),
+            noise=self._noise,
             history=self._history,
-            voice=lambda: None if self.choice.voice == OWN_VOICE else self.choice.voice,
+            voice=lambda: self.stack.voice,
             meet=self._meet_voices,
             on_turn=self.turns.append,
             on_end=self._end,
@@ -253,20 +253,20 @@ class LivePanel:
     def _open_sink(self) -> Any:
         from emolib.speech import SoundDeviceSink
 
-        if self.choice.sound == COMPUTER:
+        if self.sound == COMPUTER:
             return SoundDeviceSink()
         return BrowserSink(self._send_sound, self.widget.sample_rate)
 
     def _send_sound(self, pcm: bytes) -> None:
         self.widget.send({"kind": "sound", "sent": time.time() * 1000}, [pcm])
 
-    def _meet_voices(self, stages: Stages) -> str:
+    def _meet_voices(self, engines: Engines) -> str:
         """Offer the voices of the speech service; a remark where the chosen one is not among them."""
-        if not isinstance(stages.synthesizer, _HasVoices):
+        if not isinstance(engines.synthesizer, _HasVoices):
             return ""
-        self._offered["voice"] = [OWN_VOICE, *stages.synthesizer.voices()]
-        wanted = self.choice.voice
-        if wanted in self._offered["voice"]:
+        self._offered["voice"] = [OWN_VOICE, *engines.synthesizer.voices()]
+        wanted = self.stack.voice
+        if wanted is None or wanted in self._offered["voice"]:
             self._show_choice()
             return ""
         self.choose(voice=OWN_VOICE)

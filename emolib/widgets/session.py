@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from emolib.dialogue import AgentTurn, History, Stages, VoiceAgent, events_of
-from emolib.dialogue.live import Recordings
+from emolib.dialogue import History, Recordings, Turn, VoiceAgent
+from emolib.dialogue.session import listening_events
 from emolib.emotions import EmotionScores
 from emolib.errors import EmolibError
 from emolib.speech.noise import NoiseProfile
+from emolib.stack import Engines
 from emolib.tts import SpeechRequest
 from emolib.widgets.speaker import BrowserSink
 
 __all__ = ["ENDED", "Session"]
 
 ENDED = "The conversation has ended. Press Talk to begin another."
-_LOADING = "The models are loaded …"
+_LOADING = "Loading models…"
 #: Each message to the page stands in the way of the sound behind it: of a reply it is told ten times a second.
 _TOLD_EVERY_S = 0.1
 
@@ -38,12 +39,12 @@ class Session:
     view: Any
     source: Any
     sink: Any
-    open_engines: Callable[[], AbstractContextManager[Stages]]
-    ambience: NoiseProfile
+    open_engines: Callable[[], AbstractContextManager[Engines]]
+    noise: NoiseProfile
     history: History
     voice: Callable[[], str | None]
-    meet: Callable[[Stages], str]
-    on_turn: Callable[[AgentTurn], None]
+    meet: Callable[[Engines], str]
+    on_turn: Callable[[Turn], None]
     on_end: Callable[[Session, str], None]
     agent: VoiceAgent | None = field(default=None, init=False)
     stopped: bool = field(default=False, init=False)
@@ -92,9 +93,9 @@ class Session:
             self.view.status = _LOADING
         ended = ""
         try:
-            with self.open_engines() as stages:
-                self.view.status = f"Listening: speak.{self.meet(stages)}"
-                asyncio.run(self._converse(stages))
+            with self.open_engines() as engines:
+                self.view.status = f"Listening: speak.{self.meet(engines)}"
+                asyncio.run(self._converse(engines))
         except EmolibError as error:
             ended = f"{error}"
         except Exception as error:
@@ -106,29 +107,24 @@ class Session:
             self.sink.close()
             self.on_end(self, ended or self._ended)
 
-    async def _converse(self, stages: Stages) -> None:
-        from emolib.speech import Endpointer, OrderedPlayer, best_detector, best_turn_detector
+    async def _converse(self, engines: Engines) -> None:
+        from emolib.speech import OrderedPlayer
 
         self._loop = asyncio.get_running_loop()
-        shown = replace(
-            stages,
-            classifier=_ShownClassifier(stages.classifier, self.view),
-            synthesizer=_ChosenVoice(stages.synthesizer, self.voice),
-        )
         agent = self.agent = VoiceAgent(
-            shown,
+            replace(engines, synthesizer=_ChosenVoice(engines.synthesizer, self.voice)),
             lambda: OrderedPlayer(self.sink),
             history=self.history,
             on_reply=self._note_reply,
+            on_emotion=self._show_emotion,
             on_turn=self._show_turn,
         )
-        endpointer = Endpointer(best_detector(self.ambience), turn=best_turn_detector())
         progress = asyncio.create_task(self._show_progress(agent))
         try:
-            await agent.converse(self._shown(events_of(self.source, endpointer, stages.recognizer)))
+            await agent.converse(self._shown(listening_events(engines, self.source, self.noise)))
         finally:
             progress.cancel()
-            await stages.reply_model.aclose()
+            await engines.reply_model.aclose()
 
     async def _shown(self, events: AsyncIterator[Any]) -> AsyncIterator[Any]:
         from emolib.speech import Partial, SpeechStart, Transcribed
@@ -144,6 +140,12 @@ class Session:
                         self.view.partial, self.view.status = event.transcript.text, "Thinking …"
                 yield event
 
+    def _show_emotion(
+        self, words: EmotionScores | None, voice: Mapping[str, float] | None, fused: EmotionScores
+    ) -> None:
+        with self.view.hold_sync():
+            self.view.emotions, self.view.felt = fused.as_dict(), _felt(words, voice, fused)
+
     def _note_reply(self, written: str, _given: str) -> None:
         self._written = written
 
@@ -158,10 +160,11 @@ class Session:
                     self.view.status = "Speaking: talk over it or press Interrupt to stop it."
                 self.view.spoken = speaking
 
-    def _show_turn(self, turn: AgentTurn) -> None:
+    def _show_turn(self, turn: Turn) -> None:
         self._written = turn.written
         told = turn.as_dict()
         shown = {name: told[name] for name in ("transcript", "emotion", "reply", "interrupted")}
+        self._show_emotion(turn.words, turn.voice_emotion, turn.emotion)
         busy = ", ".join(f"{stage} {ms} ms" for stage, ms in turn.trace.busy_ms().items())
         first = turn.trace.marks_ms().get("first_sound")
         problems = f" ({'; '.join(turn.problems)})" if turn.problems else ""
@@ -176,21 +179,22 @@ class Session:
             self.source.answered()
 
 
-class _ShownClassifier:
-    def __init__(self, classifier: Any, view: Any) -> None:
-        self._classifier, self._view = classifier, view
-
-    def classify(self, texts: Sequence[str]) -> list[EmotionScores]:
-        judged = self._classifier.classify(texts)
-        with self._view.hold_sync():
-            self._view.emotions, self._view.felt = judged[-1].as_dict(), _felt(judged[-1])
-        return judged
+def _felt(words: EmotionScores | None, voice: Mapping[str, float] | None, fused: EmotionScores) -> str:
+    """Return what was felt, and when there is a voice emotion, in the words and in the voice."""
+    if not voice:
+        return _described(fused)
+    heard = max(voice, key=lambda name: voice[name]).lower()
+    return f"{_described(fused)} (words: {_label(words)}, voice: {heard})"
 
 
-def _felt(scores: EmotionScores) -> str:
+def _described(scores: EmotionScores) -> str:
     if scores.abstained:
         return f"nothing in particular ({scores.label} is likeliest, with {scores.confidence:.0%})"
     return f"{scores.label}, {scores.confidence:.0%} sure"
+
+
+def _label(scores: EmotionScores | None) -> str:
+    return "neutral" if scores is None or scores.abstained else scores.label
 
 
 class _ChosenVoice:

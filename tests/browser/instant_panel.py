@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from dialogue_stages import Replies, ScriptedClassifier, ScriptedRecognizer, scores
+from scripted_engines import Replies, ScriptedClassifier, ScriptedRecognizer, scores
 
 from emolib.audio import AudioClip
-from emolib.dialogue import Stages
+from emolib.stack import Engines, Stack
 from emolib.tts import SpeechRequest
 from emolib.widgets import LivePanel
-from emolib.widgets.choices import Choice
 
 #: The cell that shows one.
 INSTANT = "from instant_panel import instant_panel\n\npanel = instant_panel()\npanel"
@@ -28,13 +27,9 @@ class Hums:
 
 def instant_panel(answer: str = "That is good news, and I am glad with you. " * 3) -> LivePanel:
     @contextmanager
-    def engines(_choice: Choice) -> Iterator[Stages]:
-        yield Stages(
-            ScriptedRecognizer("I am so happy today."),
-            ScriptedClassifier(scores("joy")),
-            Replies(answer),
-            Hums(),
-            "a test",
+    def engines(_stack: Stack) -> Iterator[Engines]:
+        yield Engines(
+            ScriptedRecognizer("I am so happy today."), ScriptedClassifier(scores("joy")), Replies(answer), Hums()
         )
 
     return LivePanel(engines=engines)

@@ -11,11 +11,11 @@ import numpy as np
 
 from emolib.audio import AudioClip
 from emolib.chat import Message
-from emolib.dialogue import Stages
 from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.errors import ServiceError
 from emolib.speech import Transcript
 from emolib.speech.partials import FinalTranscript
+from emolib.stack import Engines
 
 QUESTION = AudioClip(np.zeros(16_000, np.float32), 16_000, "the question")
 
@@ -91,10 +91,8 @@ class Spoken:
         return AudioClip(np.zeros(1000 * len(request.text.split()), np.float32), 10_000)
 
 
-def stages(reply: Replies, emotion: EmotionScores | None = None, spoken: Spoken | None = None) -> Stages:
-    return Stages(
-        ScriptedRecognizer(), ScriptedClassifier(emotion or scores("sadness")), reply, spoken or Spoken(), "a test"
-    )
+def engines(reply: Replies, emotion: EmotionScores | None = None, spoken: Spoken | None = None) -> Engines:
+    return Engines(ScriptedRecognizer(), ScriptedClassifier(emotion or scores("sadness")), reply, spoken or Spoken())
 
 
 def only_whole(engine: Any) -> SimpleNamespace:
