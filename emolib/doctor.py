@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import EmolibError
-from emolib.hub import hub_state
+from emolib.hub import hub_problem, hub_state
 from emolib.stack import Stack, is_streaming_model, speech_url
 
 __all__ = ["Findings", "Part", "StackFindings", "Stage", "examine", "examine_stack"]
@@ -265,8 +265,8 @@ def _whisper_of(model: str) -> str:
     folder = Path(model).expanduser()
     if folder.is_dir():
         return "a folder"
-    if hub_state() != "answers":
-        raise _Missing(f"{model} is no folder, and the hub {hub_state()}; name a folder with a CTranslate2 Whisper")
+    if problem := hub_problem():
+        raise _Missing(f"{model} is not a folder, and {problem}; name a folder with a CTranslate2 Whisper")
     return "from the hub, downloaded at the first use"
 
 
@@ -292,8 +292,8 @@ def _emotion_of(stack: Stack) -> str:
         raise _Missing(f"there is no run {name}; make it with `emolib train --preset paper --data DATA --out {name}`")
     source = find_adapter(name)
     base = resolve_base(source.base)
-    if not model_is_here(base) and hub_state() != "answers":
-        raise _Missing(f"its base model {source.base} is not on this machine and the hub {hub_state()}")
+    if not model_is_here(base) and (problem := hub_problem()):
+        raise _Missing(f"its base model {source.base} is not on this machine, and {problem}")
     return f"on {source.base}"
 
 

@@ -185,6 +185,7 @@ def open_reply_model(name: str = "auto") -> ReplyModel:
     embedded model. UsageError for a name that is not known and for GPT without a key.
     """
     from emolib.chat import LlamaReplyModel, OpenAIReplyModel, adapters_off
+    from emolib.openai_client import allowed_key
 
     if name.lower().endswith(".gguf"):
         return LlamaReplyModel(Path(name))
@@ -197,7 +198,7 @@ def open_reply_model(name: str = "auto") -> ReplyModel:
     if url.startswith(_URL):
         model = model or os.environ.get("OPENAI_MODEL", "")
         options = {"base_url": url, **({"model": model} if model else {})}
-        return OpenAIReplyModel(**options, extra_body=adapters_off(url, os.environ.get("OPENAI_API_KEY")))
+        return OpenAIReplyModel(**options, extra_body=adapters_off(url, allowed_key(url)))
     _check_name("reply", name, ("gpt",), ("gpt:",))
     model = name.partition(":")[2] or os.environ.get("OPENAI_MODEL", "")
     return OpenAIReplyModel(model=model) if model else OpenAIReplyModel()

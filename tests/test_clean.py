@@ -152,7 +152,18 @@ def test_the_report_proves_that_nothing_went_missing(tmp_path: Path) -> None:
     assert report["findings"]["conflicting_texts"] == {"all": 1}
     assert report["findings"]["ceiling"]["all"] == pytest.approx(5 / 6, abs=1e-6)
     assert (tmp_path / "out" / "report.json").read_text() == json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    assert "data:image/png" in (tmp_path / "out" / "report.html").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "8 rows read = 2 kept + 4 dropped" in page
+    assert page.count("data:image/png") == 3
+
+
+def test_the_page_of_the_report_shows_a_text_and_runs_nothing_in_it(tmp_path: Path) -> None:
+    source = tmp_path / "corpus.txt"
+    source.write_text("q <script>alert(1)</script>;<b>boredom</b>\n<i>we</i> won the cup;joy\nit rains here;fear\n")
+    clean_corpus(source, tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "&lt;i&gt;we&lt;/i&gt; won the cup" in page
+    assert not any(tag in page for tag in ("<script>", "<b>", "<i>"))
 
 
 def test_the_ceiling_counts_what_the_labels_allow() -> None:

@@ -28,6 +28,7 @@ COMMON = {
     "speakable",
     "tables",
     "hub",
+    "html_pages",
 }
 ALLOWED: dict[str, set[str]] = {
     "addresses": set(),
@@ -36,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "lazy": set(),
     "openai_client": set(),
     "hub": set(),
+    "html_pages": set(),
     "emotions": set(),
     "audio": set(),
     "llama": set(),

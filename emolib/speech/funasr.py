@@ -78,7 +78,7 @@ class FunASRRecognizer:
             self._options["sentence_timestamp"] = True
 
     def transcribe(self, clip: AudioClip) -> Transcript:
-        """The text of a clip of any rate. NoSpeech where nothing was understood."""
+        """Transcribe a clip of any rate. Raises NoSpeech if nothing was understood."""
         result = self._model.generate(_samples(clip), **self._options)
         transcript = _transcript(result[0] if result else {})
         if not transcript.text:
@@ -86,7 +86,7 @@ class FunASRRecognizer:
         return transcript
 
     def stream(self) -> PartialTranscripts:
-        """A new utterance, transcribed again and again while it is spoken."""
+        """Open an utterance that is transcribed again and again while it is spoken."""
         return PartialTranscripts(self)
 
 
@@ -104,11 +104,11 @@ class ParaformerStreaming:
         self._model = _Model(model, device, hub, threads)
 
     def stream(self) -> ParaformerStream:
-        """A new utterance."""
+        """Open an utterance."""
         return ParaformerStream(self._model)
 
     def transcribe(self, clip: AudioClip) -> Transcript:
-        """The text of a whole clip. NoSpeech where nothing was understood."""
+        """Transcribe a whole clip. Raises NoSpeech if nothing was understood."""
         samples = _samples(clip)
         stream = self.stream()
         stream.push(samples)
@@ -132,7 +132,7 @@ class ParaformerStream:
         """Take the next samples, float32 at 16 kHz."""
         self._waiting = np.concatenate([self._waiting, samples])
         # One chunk is kept back: the last one has to be marked as final, and an empty one is not enough
-        # where the whole utterance was shorter than a chunk.
+        # when the whole utterance was shorter than a chunk.
         while len(self._waiting) > _CHUNK_SAMPLES:
             self._step(self._waiting[:_CHUNK_SAMPLES], final=False)
             self._waiting = self._waiting[_CHUNK_SAMPLES:]
@@ -149,7 +149,7 @@ class ParaformerStream:
         return (Transcript(text) if text else None), self._covered
 
     def finish(self, spoken: int) -> Transcript:
-        """The transcript. NoSpeech where nothing was understood."""
+        """Return the transcript. Raises NoSpeech if nothing was understood."""
         total = self._covered + len(self._waiting)
         if total >= _LEAST_SAMPLES:
             self._step(self._waiting, final=True)
@@ -181,7 +181,7 @@ class FsmnVad:
         self._model = _Model(model, device, hub, threads=1)
 
     def segments(self, clip: AudioClip) -> list[tuple[float, float]]:
-        """Start and end of each stretch of speech, in seconds; empty where there is none."""
+        """Return start and end of each stretch of speech, in seconds; empty if there is none."""
         try:
             samples = _samples(clip)
         except NoSpeech:
@@ -204,7 +204,7 @@ class Emotion2Vec:
         self._model = _Model(model, device, hub, threads)
 
     def classify(self, clip: AudioClip) -> dict[str, float]:
-        """A probability for each of its nine classes, by English name."""
+        """Return a probability for each of the nine classes, by English name."""
         result = self._model.generate(_samples(clip), granularity="utterance", extract_embedding=False)
         return english_labels(result[0]["labels"], result[0]["scores"])
 

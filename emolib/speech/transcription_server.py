@@ -63,7 +63,7 @@ class TranscriptionServer:
         return Transcript(text.strip(), _language(answer), _confidence(segments), tuple(map(_word, segments)))
 
     def stream(self) -> FinalTranscript:
-        """A new utterance, sent once at its end: each request may cost money."""
+        """Open an utterance, which is sent once at its end: each request may cost money."""
         return FinalTranscript(self)
 
     def close(self) -> None:

@@ -9,12 +9,12 @@ from emolib.speech.sources import import_sounddevice
 __all__ = ["play", "record"]
 
 _RATE = 44_100
-#: A reference has at most 30 s of voice; what is recorded beyond a minute is a slip of the hand.
+#: A reference has at most 30 s of voice; a longer recording than a minute is a mistake.
 _LONGEST_SECONDS = 60.0
 
 
 def record(seconds: float) -> AudioClip:
-    """Record the default microphone for `seconds`, up to a minute. Raises DeviceError where there is none."""
+    """Record the default microphone for `seconds`, up to a minute. Raises DeviceError if there is none."""
     if not 0 < seconds <= _LONGEST_SECONDS:
         raise UsageError(f"{seconds:g} s cannot be recorded; give up to {_LONGEST_SECONDS:g} s")
     sounddevice = import_sounddevice()
@@ -27,7 +27,7 @@ def record(seconds: float) -> AudioClip:
 
 
 def play(clip: AudioClip) -> None:
-    """Play a clip to its end. Raises DeviceError where there is no loudspeaker."""
+    """Play a clip to its end. Raises DeviceError if there is no loudspeaker."""
     sounddevice = import_sounddevice()
     try:
         sounddevice.play(clip.samples, clip.sample_rate, blocking=True)

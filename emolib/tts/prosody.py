@@ -57,7 +57,7 @@ PROSODY: dict[str, Prosody] = {
 
 
 def prosody_for(emotion: str | None, intensity: float = 1.0) -> Prosody:
-    """The prosody of an emotion: neutral at intensity 0, as in PROSODY at 1, beyond it up to 2.
+    """Return the prosody of an emotion: neutral at intensity 0, as in PROSODY at 1, beyond it up to 2.
 
     The noise scales are not pushed past their documented value: there Piper starts to slur.
     """
@@ -79,12 +79,12 @@ def _between(start: float, end: float, share: float) -> float:
 
 
 def pitch_ratio(prosody: Prosody) -> float:
-    """The factor by which the fundamental frequency is raised."""
+    """Return the factor by which the fundamental frequency is raised."""
     return 2.0 ** (prosody.pitch / 12.0)
 
 
 def level(samples: np.ndarray, prosody: Prosody) -> np.ndarray:
-    """Float32 samples at the loudness of the prosody, with their peak below full scale; silence stays silence."""
+    """Bring float32 samples to the loudness of the prosody, with their peak below full scale; silence stays silence."""
     loudness = float(np.sqrt(np.mean(np.square(samples)))) if samples.size else 0.0
     if loudness < 1e-8:
         return samples
@@ -94,7 +94,7 @@ def level(samples: np.ndarray, prosody: Prosody) -> np.ndarray:
 
 
 def _loudness_of(prosody: Prosody) -> float:
-    """The root mean square that a sentence shall have."""
+    """Return the root mean square that a sentence should have."""
     return 10.0 ** ((NEUTRAL_LOUDNESS + prosody.gain) / 20.0)
 
 
@@ -119,7 +119,7 @@ class Shaping:
         self._gain: float | None = None
 
     def push(self, piece: np.ndarray, last: bool) -> np.ndarray:
-        """The next samples, float32 mono; none while all is silence."""
+        """Return the next samples, float32 mono; none while all is silence."""
         piece = np.asarray(piece, dtype=np.float32)
         if self._resampler:
             piece = self._resampler.resample_chunk(piece, last=last)

@@ -120,7 +120,7 @@ def running_service(engine: str = "auto", *, startup_s: float = 60.0) -> Iterato
 
 
 class ServiceProcess:
-    """A speech service that this process owns."""
+    """A speech service in a child process."""
 
     def __init__(self, engine: str = "auto", *, startup_s: float = 60.0) -> None:
         self._engine = engine

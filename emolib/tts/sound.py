@@ -22,7 +22,7 @@ _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 
 
 def wav_header(sample_rate: int, data_bytes: int = 0) -> bytes:
-    """The 44-byte header of a mono 16-bit WAV; 0 bytes of data marks a stream of unknown length."""
+    """Return the 44-byte header of a mono 16-bit WAV; 0 bytes of data marks a stream of unknown length."""
     riff_bytes = 36 + data_bytes
     shape = struct.pack("<HHIIHH", _PCM, 1, sample_rate, sample_rate * 2, 2, 16)
     return (
@@ -37,7 +37,7 @@ def wav_header(sample_rate: int, data_bytes: int = 0) -> bytes:
 
 
 def encode(samples: np.ndarray, sample_rate: int, form: str) -> bytes:
-    """A whole sound as `form`: wav, pcm (headerless 16 bit), mp3, or opus in Ogg."""
+    """Encode a whole sound as `form`: wav, pcm (headerless 16 bit), mp3, or opus in Ogg."""
     if form == "pcm":
         return to_pcm16(samples)
     if form == "wav":
@@ -58,8 +58,8 @@ class PcmStream:
     """Decodes a sound that arrives in chunks cut anywhere.
 
     Takes a WAV with a true length, a WAV whose lengths are zero or unset, and headerless mono 16-bit
-    PCM at `default_rate`. `push` gives the float32 mono samples that are complete so far; `finish`
-    raises ServiceError where less arrived than the header promised. The first bytes decide, so a
+    PCM at `default_rate`. `push` returns the float32 mono samples that are complete so far; `finish`
+    raises ServiceError if less arrived than the header promised. The first bytes decide, so a
     stream shorter than a header is PCM.
     """
 

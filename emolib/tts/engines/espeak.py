@@ -38,7 +38,7 @@ class EspeakEngine:
         self._voice = voice
 
     def synthesize(self, utterance: Utterance, stop: threading.Event) -> Iterator[np.ndarray]:
-        """A piece a sentence, and between two the pause of the emotion."""
+        """Yield one piece per sentence, with the pause of the emotion between two."""
         prosody = prosody_for(utterance.emotion, utterance.intensity)
         for number, sentence in enumerate(sentences(utterance.text)):
             if stop.is_set():

@@ -36,7 +36,7 @@ class FishEngine:
         self._tags = tags
 
     def synthesize(self, utterance: Utterance, stop: threading.Event) -> Iterator[np.ndarray]:
-        """A piece a sentence, at 44.1 kHz."""
+        """Yield one piece per sentence, at 44.1 kHz."""
         for sentence in sentences(utterance.text):
             if stop.is_set():
                 return

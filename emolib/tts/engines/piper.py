@@ -46,7 +46,7 @@ _LANGUAGES = {
 #: Sounds that an English voice was not trained on, by the nearest that it was; tones are dropped.
 _NEAREST = str.maketrans({"χ": "h", "ɕ": "ʃ", "ʂ": "ʃ", "ʐ": "ɹ", "y": "i", "ɤ": "ʌ", **dict.fromkeys("0123456789.")})
 
-#: Where the generator begins, in every export of Piper's.
+#: The first node of the generator, in every export of Piper's.
 _GENERATOR = "/dec/conv_pre/Conv"
 #: Frames that a piece is given on either side: the generator of the medium voices looks at 10, of the high ones at 13.
 _AROUND = 13
@@ -106,7 +106,7 @@ class PiperEngine:
             pass
 
     def synthesize(self, utterance: Utterance, stop: threading.Event) -> Iterator[np.ndarray]:
-        """The pieces of each sentence, and between sentences the pause of the emotion."""
+        """Yield the pieces of each sentence, with the pause of the emotion between two sentences."""
         prosody = prosody_for(utterance.emotion, utterance.intensity)
         texts = sentences(utterance.text)
         for number, phonemes in enumerate(spoken for text in texts for spoken in self._phonemes(text)):
@@ -121,7 +121,7 @@ class PiperEngine:
                         yield samples
 
     def _inputs(self, phonemes: list[str], prosody: Prosody) -> dict[str, np.ndarray]:
-        """What the network is given for one run of phonemes."""
+        """Return the inputs of the network for one run of phonemes."""
         ids = self._ids(phonemes, self._config.phoneme_id_map)
         # Shifting the pitch shortens the sound again by as much as it is stretched here.
         length = self._config.length_scale * pitch_ratio(prosody) / prosody.rate
@@ -193,7 +193,7 @@ class Phonemizer:
 
 
 def _by_language(text: str, own: str) -> list[tuple[str | None, str]]:
-    """The parts of `text` by language, None for the voice's `own`; marks and spaces go with the letter before."""
+    """Split `text` by language, None for the voice's `own`; marks and spaces go with the letter before."""
     languages: list[str | None] = []
     for character in text:
         if character.isalpha() or not languages:
@@ -206,7 +206,7 @@ def _by_language(text: str, own: str) -> list[tuple[str | None, str]]:
 
 
 def runs(phonemes: list[str]) -> Iterator[list[str]]:
-    """`phonemes` in parts of at most LONGEST_RUN, cut behind the last clause mark or else the last space that fits."""
+    """Split `phonemes` into parts of at most LONGEST_RUN, after the last clause mark or space that fits."""
     while len(phonemes) > LONGEST_RUN:
         cut = _cut(phonemes[:LONGEST_RUN])
         yield phonemes[:cut]
@@ -216,7 +216,7 @@ def runs(phonemes: list[str]) -> Iterator[list[str]]:
 
 
 def _cut(fitting: list[str]) -> int:
-    """How many of the phonemes belong to the first part; a cut in the first third would leave a stub."""
+    """Return how many phonemes belong to the first part; a cut in the first third would leave a stub."""
     spaces = [place for place, phoneme in enumerate(fitting, 1) if phoneme == " " and 3 * place > len(fitting)]
     behind_marks = [place for place in spaces if fitting[place - 2] in _CLAUSE_MARKS]
     return max(behind_marks or spaces or [len(fitting)])
@@ -258,7 +258,7 @@ class PiperNetwork:
         self._first = session(halves.extract_model(inputs, [self._frames]))
 
     def sound(self, inputs: dict[str, np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
-        """The sound of one run of phonemes, given as Piper's inputs: float32 pieces, and of each whether it ends it."""
+        """Yield the sound of a run of phonemes, given as Piper's inputs: pieces and whether each is the last."""
         found = self._first.run(None, inputs)[0]
         if self._generator is None:
             yield np.atleast_1d(found.squeeze()), True
@@ -274,7 +274,7 @@ class PiperNetwork:
 
 
 def _frames_of(model: Any) -> str | None:
-    """What the generator makes the sound of; None where it is not found, or wants more than that."""
+    """Return the name of the generator's input; None if there is no generator, or if it has other inputs too."""
     generator = [node for node in model.graph.node if node.name.startswith("/dec/")]
     first = next((node for node in generator if node.name == _GENERATOR), None)
     if first is None:
