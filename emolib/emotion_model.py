@@ -108,14 +108,14 @@ class EmotionModel:
         return dataclasses.replace(self, model=self.model.merge_and_unload())
 
 
-def find_adapter(name: str | Path, *, task: str = "classify") -> AdapterSource:
+def find_adapter(name: str | Path, *, task: str | None = "classify") -> AdapterSource:
     """Return what `name` means: a run folder, an adapter folder, a bundled adapter, or else a base model.
 
     InputError or ModelError if a folder is none of these; UsageError if the name is not known, or if the adapter was
-    trained for another task than `task`.
+    trained for another task than `task` (None: any).
     """
     source = _find(name)
-    if source.adapter is not None and source.task != task:
+    if task and source.adapter is not None and source.task != task:
         trained, asked = _TASKS.get(source.task, (f"for the task {source.task}", ""))[0], _TASKS[task]
         raise UsageError(f"the adapter {name} was trained {trained}, not {asked[0]}; {asked[1]}")
     return source

@@ -48,10 +48,16 @@ _RECOGNIZERS = (
     " http://…/v1 (an OpenAI-compatible server, #MODEL behind it)"
 )
 _VOICE_EMOTIONS = "recognizer, emotion2vec, emotion2vec:FOLDER-or-hub-id, or off"
-_REPLIES = "auto, embedded, FILE.gguf, gpt, gpt:MODEL, or http://…/v1 (#MODEL behind it)"
+_REPLIES = (
+    "auto, embedded (the adapter companion on SmolLM2), base (SmolLM2 alone), a run of the task chat, FILE.gguf, gpt,"
+    " gpt:MODEL, or http://…/v1 (#MODEL behind it)"
+)
 _SPEECH = "own, fish, or http://… (a speech service that runs already)"
 _LANGUAGES = ("en", "zh", "auto")
 _URL = ("http://", "https://")
+_ADAPTERS = Path(__file__).parent / "adapters"
+#: The bundled adapter that replies.
+COMPANION = "companion"
 #: Where Fish-Speech's server listens by default; EMOLIB_FISH_URL names another place.
 _FISH_URL = "http://127.0.0.1:8080"
 
@@ -81,8 +87,8 @@ class Stack:
     def __post_init__(self) -> None:
         _check_name("recognizer", self.recognizer, ("whisper",), ("whisper:", "funasr:", "ws://", "wss://", *_URL))
         _check_name("voice_emotion", self.voice_emotion, ("recognizer", "off", "emotion2vec"), ("emotion2vec:",))
-        if not self.reply.lower().endswith(".gguf"):
-            _check_name("reply", self.reply, ("auto", "embedded", "gpt"), ("gpt:", *_URL))
+        if not self.reply.lower().endswith(".gguf") and not _is_adapter(self.reply):
+            _check_name("reply", self.reply, ("auto", "embedded", "base", "gpt"), ("gpt:", *_URL))
         _check_name("speech", self.speech, ("own", "fish"), _URL)
         _check_name("language", self.language, _LANGUAGES, ())
         if not self.emotion:
@@ -184,7 +190,7 @@ def open_reply_model(name: str = "auto") -> ReplyModel:
     "auto" is the server of OPENAI_BASE_URL (its model in OPENAI_MODEL), OpenAI's GPT with OPENAI_API_KEY, else the
     embedded model. UsageError for a name that is not known and for GPT without a key.
     """
-    from emolib.chat import LlamaReplyModel, OpenAIReplyModel, adapters_off
+    from emolib.chat import COMPANION_TEMPERATURE, LlamaReplyModel, OpenAIReplyModel, adapters_off
     from emolib.openai_client import allowed_key
 
     if name.lower().endswith(".gguf"):
@@ -192,8 +198,10 @@ def open_reply_model(name: str = "auto") -> ReplyModel:
     if name == "auto":
         url, key = os.environ.get("OPENAI_BASE_URL"), os.environ.get("OPENAI_API_KEY")
         name = url or ("gpt" if key else "embedded")
-    if name == "embedded":
+    if name == "base":
         return LlamaReplyModel()
+    if name == "embedded" or _is_adapter(name):
+        return LlamaReplyModel(adapter=COMPANION if name == "embedded" else name, temperature=COMPANION_TEMPERATURE)
     url, _, model = name.partition("#")
     if url.startswith(_URL):
         model = model or os.environ.get("OPENAI_MODEL", "")
@@ -296,6 +304,11 @@ def _check_name(part: str, name: str, names: Sequence[str], prefixes: Sequence[s
         "language": ", ".join(_LANGUAGES),
     }[part]  # fmt: skip
     raise UsageError(f"unknown {part.replace('_', ' ')} {name!r}; use {known}")
+
+
+def _is_adapter(name: str) -> bool:
+    """Whether `name` is a folder, or a bundled adapter."""
+    return Path(name).expanduser().is_dir() or (name.isidentifier() and (_ADAPTERS / name).is_dir())
 
 
 def _shown(value: Any) -> Any:

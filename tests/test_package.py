@@ -54,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "plots": {"finetune"},
     "speech": {"models"},
     "tts": {"speech", "models"},
-    "chat": {"models", "llama"},
+    "chat": {"export", "models", "llama"},
     "stack": {"speech", "tts", "chat", "classify"},
     "dialogue": {"stack", "speech", "tts", "chat"},
     "widgets": {"dialogue", "stack", "speech", "tts", "chat", "plots", "models", "emotion_model", "llama"},

@@ -6,11 +6,12 @@ from typing import Any
 
 from emolib.chat.bounds import bounded, count_words
 from emolib.chat.compatible import OpenAIReplyModel
-from emolib.chat.local import LlamaReplyModel, adapters_off
+from emolib.chat.local import COMPANION_TEMPERATURE, LlamaReplyModel, adapters_off
 from emolib.chat.messages import Message, ReplyModel
 from emolib.chat.tone import NEUTRAL, TONES, full_prompt, short_prompt, tone_for
 
 __all__ = [
+    "COMPANION_TEMPERATURE",
     "NEUTRAL",
     "TONES",
     "LlamaReplyModel",

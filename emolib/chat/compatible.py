@@ -124,7 +124,9 @@ class OpenAIReplyModel:
         """Return an answer of at most `tokens` tokens, with `options` of the API such as `response_format`."""
         with self._server.errors(self.model):
             answer = await self._open().chat.completions.create(
-                model=self.model, messages=list(messages), **self._options(_Sampling(self.seed, self.temperature), tokens),
+                model=self.model,
+                messages=list(messages),
+                **self._options(_Sampling(self.seed, self.temperature), tokens),
                 **options,
             )
         return (answer.choices[0].message.content or "") if answer.choices else ""

@@ -19,11 +19,13 @@ from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.errors import ModelError
 from emolib.llama.server import LlamaServerOptions, start_server, thread_budget
 
-__all__ = ["LlamaReplyModel", "adapters_off"]
+__all__ = ["COMPANION_TEMPERATURE", "LlamaReplyModel", "adapters_off"]
 
 #: What is remembered of prompts: the two openings, and the present conversation after either.
 _REMEMBERED_MIB = 256
 _LONGEST_OPENING_S = 30
+#: How freely a companion model chooses its words.
+COMPANION_TEMPERATURE = 0.4
 
 # A model this small falls into repeating a phrase. llama.cpp's DRY sampler stops that, and unlike a
 # plain repetition penalty leaves the words of the question free. Its four usual breakers, each looked for in all of the

@@ -72,13 +72,13 @@ def lora_file(adapter: str | Path, task: str | None = None) -> Path:
 
     `task` is what the adapter has to be for, "classify" or "chat" (None: either). UsageError if it is for another.
     """
-    from emolib.emotion_model import adapter_task, find_adapter
+    from emolib.emotion_model import find_adapter
     from emolib.export.gguf import adapter_gguf
     from emolib.models import cache_folder
 
     if str(adapter).lower().endswith(".gguf"):
         return Path(adapter)
-    source = find_adapter(adapter, task=task or adapter_task(adapter))
+    source = find_adapter(adapter, task=task)
     if source.adapter is None:
         raise UsageError(f"{adapter} is a base model without an adapter; serve it with --model FILE.gguf")
     weights = sha256(source.adapter / "adapter_model.safetensors")[:12]

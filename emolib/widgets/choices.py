@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-<<<<<<< HEAD
-from emolib.emotion_model import bundled, find_adapter
-=======
-from emolib.chat import LlamaReplyModel, OpenAIReplyModel, ReplyModel
-from emolib.chat.embedded import EMBEDDED_NAME
-from emolib.dialogue import default_reply_model
 from emolib.emotion_model import adapter_task, bundled, find_adapter
-from emolib.emotions import DEFAULT_EMOTION_MODEL
->>>>>>> chat
 from emolib.errors import EmolibError, UsageError
 from emolib.llama.gguf import read_header
 from emolib.stack import Stack
@@ -44,14 +36,9 @@ def offered(folders: Sequence[Path] = _FOLDERS) -> dict[str, list[str]]:
 
 
 def emotion_models(folders: Sequence[Path] = _FOLDERS) -> list[str]:
-<<<<<<< HEAD
-    """Return the bundled adapters, and the run folders and emotion GGUF files in `folders` or one level below."""
-    runs = {str(path.parent.parent) for path in _found("adapter/adapter_config.json", folders)}
-=======
-    """The bundled emotion adapters, and the runs that classify and emotion GGUF files in `folders` or a level below."""
+    """Return the bundled emotion adapters, and the runs that classify and emotion GGUF files found in `folders`."""
     adapters = {path.parent for path in _found("adapter/adapter_config.json", folders)}
     runs = {str(adapter.parent) for adapter in adapters if _classifies(adapter)}
->>>>>>> chat
     return [*bundled(), *sorted(runs), *sorted(_gguf_files(folders, for_emotion=True))]
 
 
