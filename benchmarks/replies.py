@@ -1,0 +1,151 @@
+"""What is said: replies of companion, of the base model, and of any other model, to messages held out for judging.
+
+    python -m benchmarks.replies [--quick] [--json FILE] [--model NAME …]
+    python -m benchmarks.replies --sheet FILE [--sheet-key FILE]      two replies to each of 100 messages, shuffled
+    python -m benchmarks.replies --sheet-score KEY READINGS …         count what the readers wrote
+
+The models are names of `Stack.reply`. Every model answers the same messages in the same run; hits@1 and perplexity are
+by the model's own likelihood on torch, for the base model and for adapters. A sheet has a message with what was said
+before it and two replies, A and B; the key says which model wrote which. Readers answer by the rubric in
+benchmarks/replies_rubric.md, a JSON line per reply: {"id": 3, "reply": "A", "kind": 1, "to_the_point": 1, "coherent":
+1, "not_hurtful": 1}, and a line per pair: {"id": 3, "preferred": "A"}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import statistics
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from benchmarks._report import Report
+from emolib.evaluate.replies import Exchange, held_out_exchanges, likelihoods, reply_scores
+from emolib.stack import open_reply_model
+
+_PACKAGES = ("xllamacpp", "torch", "transformers")
+_MESSAGES, _QUICK_MESSAGES = 200, 30
+_LIKELIHOODS, _QUICK_LIKELIHOODS = 60, 15
+_SHEET = 100
+_RUBRIC = ("kind", "to_the_point", "coherent", "not_hurtful")
+
+
+def main() -> int:
+    """Measure, write a sheet, or score one."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.replies")
+    parser.add_argument("--quick", action="store_true", help="fewer messages, the same figures")
+    parser.add_argument("--json", type=Path, help="write the result to this file")
+    parser.add_argument("--model", nargs="+", default=["companion", "base"], help="names of Stack.reply")
+    parser.add_argument("--sheet", type=Path, help="write a sheet of the first two models for blind reading")
+    parser.add_argument("--sheet-key", type=Path, help="where the key goes (default: beside the sheet)")
+    parser.add_argument("--sheet-score", type=Path, nargs="+", metavar="FILE", help="the key, then the readings")
+    options = parser.parse_args()
+    if options.sheet_score:
+        print(_score_sheet(options.sheet_score[0], options.sheet_score[1:]))
+        return 0
+    if options.sheet:
+        _write_sheet(options.model[:2], options.sheet, options.sheet_key or options.sheet.with_suffix(".key.json"))
+        return 0
+    report = Report("replies", _PACKAGES)
+    for name in options.model:
+        row = _measure(name, options.quick)
+        report.rows.append({"model": name, **row})
+        if name == options.model[0]:
+            report.figures.update(row)
+    print(report.table())
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _measure(name: str, quick: bool) -> dict[str, float]:
+    exchanges = held_out_exchanges(limit=_QUICK_MESSAGES if quick else _MESSAGES)
+    replies, first_ms, rate = asyncio.run(_replies(name, exchanges))
+    found = reply_scores(exchanges, replies).as_dict()
+    on_torch = {"base": "smollm2-135m", "embedded": "companion"}.get(name, name)
+    if not on_torch.startswith(("http", "gpt", "auto")) and not on_torch.endswith(".gguf"):
+        few = exchanges[: _QUICK_LIKELIHOODS if quick else _LIKELIHOODS]
+        found |= likelihoods(on_torch, few, others=exchanges).as_dict()
+    return {name: round(value, 4) for name, value in found.items()} | {"first_token_ms": first_ms, "tokens_per_s": rate}
+
+
+async def _replies(name: str, exchanges: Sequence[Exchange]) -> tuple[list[str], float, float]:
+    """Return the replies, the median time to the first token, and the median tokens per second."""
+    model = open_reply_model(name)
+    model.start()
+    replies, firsts, rates = [], [], []
+    try:
+        for exchange in exchanges:
+            began, times, pieces = time.monotonic(), [], []
+            async with aclosing(model.stream(exchange.history, None, exchange.history[-1].emotion)) as stream:
+                async for piece in stream:
+                    times.append(time.monotonic())
+                    pieces.append(piece)
+            replies.append("".join(pieces).strip())
+            firsts.append(1000 * (times[0] - began))
+            if len(times) > 1 and times[-1] > times[0]:
+                rates.append((len(times) - 1) / (times[-1] - times[0]))
+    finally:
+        await model.aclose()
+    return replies, round(statistics.median(firsts), 1), round(statistics.median(rates), 1)
+
+
+def _write_sheet(names: Sequence[str], sheet: Path, key: Path) -> None:
+    exchanges = held_out_exchanges(limit=_SHEET)
+    written = {name: asyncio.run(_replies(name, exchanges))[0] for name in names}
+    chance = random.Random()
+    rows: list[dict[str, Any]] = []
+    keys: dict[str, dict[str, str]] = {}
+    for number, exchange in enumerate(exchanges):
+        first, second = chance.sample(list(names), 2) if len(names) == 2 else (names[0], names[0])
+        before = [f"{message.role}: {message.content}" for message in exchange.history[:-1]]
+        rows.append(
+            {"id": number, "before": before, "message": exchange.message, "A": written[first][number],
+             "B": written[second][number]}
+        )  # fmt: skip
+        keys[str(number)] = {"A": first, "B": second}
+    sheet.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    key.write_text(json.dumps(keys, indent=1) + "\n", encoding="utf-8")
+    print(f"{sheet}: {len(rows)} messages; {key} says which reply is whose")
+
+
+def _score_sheet(key: Path, readings: Sequence[Path]) -> str:
+    """Return the share of replies with all four yes (by the majority of readers), and of preferences, per model."""
+    keys = json.loads(key.read_text(encoding="utf-8"))
+    votes: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    singles: dict[str, Counter[str]] = defaultdict(Counter)
+    preferred: Counter[str] = Counter()
+    for reading in readings:
+        for line in reading.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            whose = keys[str(row["id"])]
+            if "preferred" in row:
+                preferred[whose.get(row["preferred"], "neither")] += 1
+            else:
+                model = whose[row["reply"]]
+                votes[model, str(row["id"])].append(all(row[name] for name in _RUBRIC))
+                singles[model].update({name: int(bool(row[name])) for name in _RUBRIC})
+                singles[model]["read"] += 1
+    lines = []
+    for model in sorted({model for model, _ in votes}):
+        judged = [sum(found) * 2 > len(found) for (name, _), found in votes.items() if name == model]
+        read = singles[model]["read"]
+        parts = ", ".join(f"{name} {singles[model][name] / read:.1%}" for name in _RUBRIC)
+        lines.append(f"{model:<12} all four yes for {sum(judged) / len(judged):.1%} of {len(judged)} replies ({parts})")
+    chosen = sum(count for model, count in preferred.items() if model != "neither")
+    lines += [
+        f"{model:<12} preferred in {count / max(chosen, 1):.1%} of {chosen}" for model, count in preferred.items()
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
