@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emolib.cli.console import print_json
-from emolib.cli.options import Given, Options, argument, command, option, option_of
+from emolib.cli.options import Options, argument, command, given, option, option_of
 from emolib.finetune.presets import PRESETS
 from emolib.finetune.settings import TrainSettings
 
@@ -22,6 +22,8 @@ _SELDOM_CHANGED = (
     "weight_decay", "max_grad_norm", "max_steps", "eval_steps", "eval_examples", "checkpoint_steps", "start_from",
     "project",
 )  # fmt: skip
+#: Steps of a training: the length of the paper's curves.
+_STEPS = 60
 _SETTINGS = Options(
     TrainSettings,
     skip=_SELDOM_CHANGED,
@@ -41,6 +43,12 @@ class SettingsOptions:
         "any setting of TrainSettings, such as dtype=float32 (default: none)", (), metavar="NAME=VALUE"
     )
 
+    def with_changes(self, changes: Mapping[str, Any]) -> TrainSettings:
+        """Return the settings of the preset with `changes`, and with those of --set over them."""
+        from emolib.finetune import parse_settings, preset
+
+        return preset(self.preset, **{**changes, **parse_settings(self.set)})
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
@@ -51,34 +59,20 @@ class TrainOptions:
     validation: str | None = option(
         "corpus for the evaluations during training (default: held out of --data)", None, metavar="CORPUS"
     )
-    steps: int = option("optimizer steps; -1 = by --epochs", 60)
+    steps: int | None = option(f"optimizer steps; -1 = by --epochs (default: {_STEPS}, or by --epochs if given)", None)
     resume: bool = option("resume a run that was stopped, or start it afresh", True)
 
 
 @command(TrainOptions, SettingsOptions, _SETTINGS)
-def train(given: Given) -> None:
+def train(options: TrainOptions, base: SettingsOptions, changes: Mapping[str, Any]) -> None:
     """Fine-tune."""
     from emolib.finetune import train
 
-    options = given.of(TrainOptions)
-    settings = _settings(given, {"max_steps": _steps(given)})
+    by_default = -1 if "epochs" in changes else _STEPS
+    settings = base.with_changes({"max_steps": by_default if options.steps is None else options.steps, **changes})
     print(settings.table())
     run = train(options.data, options.out, settings, validation=options.validation, resume=options.resume)
     print(run.summary())
-
-
-def _steps(given: Given) -> int:
-    """Return the optimizer steps: --steps, or -1 for whole epochs when only --epochs is given."""
-    by_epochs = "epochs" in given.changes(TrainSettings) and "steps" not in given.changes(TrainOptions)
-    return -1 if by_epochs else given.of(TrainOptions).steps
-
-
-def _settings(given: Given, changes: Mapping[str, Any]) -> TrainSettings:
-    """Return the settings of --preset with `changes`, under those of the options and of --set."""
-    from emolib.finetune import parse_settings, preset
-
-    options = given.of(SettingsOptions)
-    return preset(options.preset, **{**changes, **given.changes(TrainSettings), **parse_settings(options.set)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,25 +84,24 @@ class PlanOptions:
         None,
         metavar="CORPUS",
     )
-    rows: int = option_of("emolib.finetune.planning:plan", "rows", "rows to train on, as many as CARER has")
-    tokens: int = option_of(
+    rows: int | None = option_of("emolib.finetune.planning:plan", "rows", "rows to train on, as many as CARER has")
+    tokens: int | None = option_of(
         "emolib.finetune.planning:plan", "tokens", "tokens of the longest text with its prompt and label"
     )
     json: bool = option("print JSON", False)
 
 
 @command(PlanOptions, SettingsOptions, _SETTINGS)
-def plan(given: Given) -> None:
+def plan(options: PlanOptions, base: SettingsOptions, changes: Mapping[str, Any]) -> None:
     """Plan a training."""
     from emolib.finetune import plan
 
-    options = given.of(PlanOptions)
     rows = options.rows
     if options.data:
         from emolib.data import load_split
 
         rows = len(load_split(options.data))
-    found = plan(_settings(given, {}), rows=rows, tokens=options.tokens)
+    found = plan(base.with_changes(changes), **given(rows=rows, tokens=options.tokens))
     if options.json:
         print_json(found.as_dict())
     else:
@@ -125,10 +118,9 @@ class PlotOptions:
 
 
 @command(PlotOptions)
-def plot(given: Given) -> None:
+def plot(options: PlotOptions) -> None:
     """Draw the curves of a run."""
     from emolib.plots import plot_run
 
-    options = given.of(PlotOptions)
     for path in plot_run(options.run, options.out, *options.others):
         print(path)
