@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,9 @@ import pytest
 import emolib.finetune
 from emolib.classify import classify_file
 from emolib.cli import COMMANDS, find_command, main
-from emolib.cli.evaluation import ClassifyOptions
-from emolib.cli.options import Given
-from emolib.cli.serving import ServeTtsOptions
 from emolib.data.clean_settings import CleanSettings
 from emolib.export.serving import DEFAULT_OPTIONS
-from emolib.finetune import TrainSettings, preset
+from emolib.finetune import TrainSettings, plan, preset
 from emolib.llama.server import LlamaServerOptions
 from emolib.stack import Stack
 from emolib.tts import serve
@@ -35,12 +33,13 @@ DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/turn.md", "environments/READM
 HEAVY = {"torch", "transformers", "polars", "matplotlib", "fastapi", "asyncio", "requests", "sounddevice", "xllamacpp"}
 
 
-def given(line: str) -> Given:
-    """Return what the command line `line` says, without running it."""
+def read(line: str) -> dict[type, Any]:
+    """Return what the function of a command gets when `line` is typed, by the class of the options."""
     words = shlex.split(line)
     name = " ".join(words[:2]) if " ".join(words[:2]) in COMMANDS else words[0]
     command = find_command(name)
-    return Given(command.options, command.parser(name, "").values(words[len(name.split()) :]))
+    found = command.read(command.parser(name, ""), words[len(name.split()) :])
+    return {one.kind: value for one, value in zip(command.options, found, strict=True)}
 
 
 def loaded_by(*words: str) -> set[str]:
@@ -164,6 +163,7 @@ BAD_USE = [
     ("plan --preset cpu --set learning_rate", "write NAME=VALUE"),
     ("plan --preset cpu --loss-on everything", "loss_on is one of response, all"),
     ("plan --preset gpu", "unknown preset 'gpu'"),
+    ("train --data x --out y --preset cpu --steps 0", "max_steps is a number of steps, or -1"),
     ("clean x --out y --near 0.1", "near_threshold is a similarity"),
     ("clean x --out y --skip typos", "unknown cleaning rule 'typos'"),
 ]
@@ -188,36 +188,54 @@ def test_bad_use_is_one_sentence_with_exit_code_2(
 
 def test_defaults_are_those_of_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EMOLIB_LLAMA_KEY", raising=False)
-    assert given("clean x --out y").of(CleanSettings) == CleanSettings()
-    assert given("talk").of(Stack) == given("chat").of(Stack) == Stack()
-    server = given("serve-llm").of(LlamaServerOptions)
+    assert read("clean x --out y")[CleanSettings] == CleanSettings()
+    assert read("talk")[Stack] == read("chat")[Stack] == read("train --data x --out y")[TrainSettings] == {}
+    server = read("serve-llm")[LlamaServerOptions]
     assert (server.slots, server.threads, server.host) == (4, DEFAULT_OPTIONS.threads, LlamaServerOptions.host)
 
 
-def test_defaults_of_functions_are_read_from_their_signatures() -> None:
-    assert given("classify").of(ClassifyOptions).part_rows == defaults(classify_file)["part_rows"]
-    service = given("serve-tts").of(ServeTtsOptions)
-    assert {"host": service.host, "port": service.port, "engine": service.engine}.items() <= defaults(serve).items()
+@pytest.mark.parametrize(
+    ("name", "function", "parameters"),
+    [
+        ("classify", classify_file, ["part_rows"]),
+        ("serve-tts", serve, ["host", "port", "engine"]),
+        ("plan", plan, ["rows", "tokens"]),
+    ],
+)
+def test_help_shows_the_default_of_a_function_which_gets_nothing_when_nothing_is_given(
+    name: str, function: Callable[..., Any], parameters: list[str]
+) -> None:
+    options = find_command(name).options[0]
+    helps = {action.dest: action.help for action in find_command(name).parser(name, "")._actions}
+    for parameter in parameters:
+        default = inspect.signature(function).parameters[parameter].default
+        assert f"(default: {default})" in helps[f"{options.kind.__name__}.{parameter}"]
+        assert getattr(read(name)[options.kind], parameter) is None
 
 
-def defaults(function: Any) -> dict[str, Any]:
-    return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+def test_the_options_of_the_speech_service_are_its_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[dict[str, Any]] = []
+    monkeypatch.setattr("emolib.tts.serve", lambda **options: called.append(options), raising=False)
+    monkeypatch.delenv("EMOLIB_TTS_API_KEY", raising=False)
+    assert main(["serve-tts"]) == main(["serve-tts", "--port", "0", "--engine", "piper", "--references", "x"]) == 0
+    assert called == [{}, {"port": 0, "engine": "piper", "references": Path("x")}]
+    assert called[1].keys() <= inspect.signature(serve).parameters.keys()
 
 
 def test_settings_take_what_is_given() -> None:
     line = "clean a.csv b.csv --out c --near 0.8 --max-tokens 100 --arrow --text-column said --conflicts soft"
-    assert given(line).of(CleanSettings) == CleanSettings(
+    assert read(line)[CleanSettings] == CleanSettings(
         near_threshold=0.8, max_tokens=100, arrow=True, text_column="said", conflicts="soft"
     )
-    assert given("serve-llm --port 0 --api-key k").of(LlamaServerOptions).api_key == "k"
+    assert read("serve-llm --port 0 --api-key k")[LlamaServerOptions].api_key == "k"
 
 
 def test_a_key_comes_from_the_environment_and_is_never_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("EMOLIB_LLAMA_KEY", "secret")
-    assert given("serve-llm").of(LlamaServerOptions).api_key == "secret"
-    assert given("serve-llm --api-key other").of(LlamaServerOptions).api_key == "other"
+    assert read("serve-llm")[LlamaServerOptions].api_key == "secret"
+    assert read("serve-llm --api-key other")[LlamaServerOptions].api_key == "other"
     with pytest.raises(SystemExit):
         main(["serve-llm", "--help"])
     shown = capsys.readouterr().out
@@ -228,9 +246,9 @@ def test_a_key_comes_from_the_environment_and_is_never_shown(
 def test_parts_of_a_stack_go_over_those_of_its_file(tmp_path: Path) -> None:
     file = tmp_path / "emolib.toml"
     file.write_text('understanding = true\nreply = "gpt"\nemotion = "carer"\n')
-    said = given(f"chat --stack {file} --no-understanding --model everyday")
-    assert said.changes(Stack) == {"understanding": False, "emotion": "everyday"}
-    assert Stack.load(file).with_changes(**said.changes(Stack)) == Stack(reply="gpt", emotion="everyday")
+    parts = read(f"chat --stack {file} --no-understanding --model everyday")[Stack]
+    assert parts == {"understanding": False, "emotion": "everyday"}
+    assert Stack.load(file).with_changes(**parts) == Stack(reply="gpt", emotion="everyday")
 
 
 class _Stopped(Exception):
@@ -298,6 +316,6 @@ def commands_in(path: Path) -> list[str]:
 def test_a_command_of_the_documents_is_understood(line: str) -> None:
     words = shlex.split(line)[1:]
     if len(words) > 1 and " ".join(words) not in COMMANDS:
-        given(shlex.join(words))
+        read(shlex.join(words))
     else:
         assert " ".join(words) in COMMANDS

@@ -79,7 +79,7 @@ def _run(words: Sequence[str], group: str = "") -> None:
         _run(words[1:], name)
     else:
         command = find_command(name)
-        command.start(command.parser(name, COMMANDS[name][1]), words[1:])
+        command.run(*command.read(command.parser(name, COMMANDS[name][1]), words[1:]))
 
 
 def _answer_without_command(words: Sequence[str], group: str) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emolib.cli.console import print_json, say
-from emolib.cli.options import Given, Options, command, option
+from emolib.cli.options import Options, command, option
 from emolib.stack import NAMED_STACKS, Stack
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from emolib.dialogue import Turn
 
 __all__ = ["chat", "talk"]
@@ -58,17 +60,12 @@ class ChatOptions:
     stats: bool = option("show time to first token and tokens per second", False)
 
 
-def _stack(given: Given) -> Stack:
-    """Return the stack of --stack with the parts that the options name."""
-    return Stack.load(given.of(ConversationOptions).stack).with_changes(**given.changes(Stack))
-
-
 @command(TalkOptions, ConversationOptions, _PARTS)
-def talk(given: Given) -> None:
+def talk(options: TalkOptions, common: ConversationOptions, parts: Mapping[str, Any]) -> None:
     """Hold a spoken conversation."""
     from emolib.dialogue import History, hold_conversation, latency_table, write_trace
 
-    options, common, stack = given.of(TalkOptions), given.of(ConversationOptions), _stack(given)
+    stack = Stack.load(common.stack).with_changes(**parts)
     history = History.load(common.history) if common.history else History()
 
     def show(turn: Turn) -> None:
@@ -88,21 +85,21 @@ def talk(given: Given) -> None:
     print(latency_table(turns), file=sys.stderr)
 
 
-@command(ConversationOptions, ChatOptions, _TEXT_PARTS)
-def chat(given: Given) -> None:
+@command(ChatOptions, ConversationOptions, _TEXT_PARTS)
+def chat(options: ChatOptions, common: ConversationOptions, parts: Mapping[str, Any]) -> None:
     """Hold a conversation in text."""
     from emolib.dialogue import History, TextChat, write_trace
     from emolib.stack import open_stack
 
-    options, stack = given.of(ConversationOptions), _stack(given)
-    if options.history:
-        History.load(options.history)  # says what is wrong with it before models are loaded
+    stack = Stack.load(common.stack).with_changes(**parts)
+    if common.history:
+        History.load(common.history)  # says what is wrong with it before models are loaded
     with open_stack(stack, spoken=False) as engines:
         print(f"emotion: {stack.emotion}; replies: {engines.reply_model.name}", file=sys.stderr)
-        chat = TextChat(engines, options.history, given.of(ChatOptions).stats)
-        if options.json:
+        chat = TextChat(engines, common.history, options.stats)
+        if common.json:
             chat.write = lambda text: None
             chat.on_turn = lambda turn: print_json(turn.as_dict(), indent=None)
         turns = chat.run(sys.stdin)
-    if options.trace:
-        write_trace(turns, options.trace)
+    if common.trace:
+        write_trace(turns, common.trace)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emolib.cli.console import say
-from emolib.cli.options import Given, Options, argument, command, option
+from emolib.cli.options import Options, argument, command, option
 from emolib.data.clean_settings import RULES, CleanSettings
 
 __all__ = ["clean"]
@@ -40,15 +40,14 @@ class CleanOptions:
         flags={"near_threshold": ("--near",)},
     ),
 )
-def clean(given: Given) -> None:
+def clean(options: CleanOptions, settings: CleanSettings) -> None:
     """Clean a corpus."""
     from emolib.data import clean_corpus, find_label_issues, load_split, parse_label_names
 
-    options = given.of(CleanOptions)
     unknown = [rule for rule in options.skip if rule not in RULES]
     validation, test = options.shares
     settings = replace(
-        given.of(CleanSettings),
+        settings,
         rules=(*(rule for rule in RULES if rule not in options.skip), *unknown),
         validation_share=validation,
         test_share=test,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emolib.cli.console import print_json
-from emolib.cli.options import Given, argument, command, option, option_of
+from emolib.cli.options import argument, command, given, option, option_of
 from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import UsageError
 
@@ -38,11 +38,10 @@ class EvaluateOptions:
 
 
 @command(EvaluateOptions)
-def evaluate(given: Given) -> None:
+def evaluate(options: EvaluateOptions) -> None:
     """Evaluate a run."""
     from emolib.evaluate import compare_runs, evaluate_run, measure_continuity
 
-    options = given.of(EvaluateOptions)
     if not options.data and not options.dialogue:
         raise UsageError("say what to evaluate on: --data CORPUS, --dialogue, or both")
     found: dict[str, Any] = {}
@@ -75,15 +74,14 @@ class ClassifyOptions:
     out: Path | None = option(
         "folder for the parts, where a job that was stopped resumes (default: standard output)", None
     )
-    part_rows: int = option_of("emolib.classify.bulk:classify_file", "part_rows", "rows per part")
+    part_rows: int | None = option_of("emolib.classify.bulk:classify_file", "part_rows", "rows per part")
 
 
 @command(ClassifyOptions)
-def classify(given: Given) -> None:
+def classify(options: ClassifyOptions) -> None:
     """Classify texts."""
     from emolib.classify import EmotionClassifier, prediction
 
-    options = given.of(ClassifyOptions)
     if (options.source is None) != (options.out is None):
         raise UsageError("--in FILE and --out FOLDER go together; without them standard input is classified")
     classifier = EmotionClassifier.load(options.model, adapter=options.adapter)
@@ -94,13 +92,13 @@ def classify(given: Given) -> None:
         print_json({"text": text, **prediction(text, scores)}, indent=None)
 
 
-def _classify_file(source: Path, out: Path, classifier: EmotionClassifier, part_rows: int) -> None:
+def _classify_file(source: Path, out: Path, classifier: EmotionClassifier, part_rows: int | None) -> None:
     from tqdm import tqdm
 
     from emolib.classify import classify_file
 
     with tqdm(desc="classify", unit=" rows") as bar:
         summary = classify_file(
-            source, out, classifier, part_rows=part_rows, progress=lambda rows: bar.update(rows - bar.n)
+            source, out, classifier, **given(part_rows=part_rows), progress=lambda rows: bar.update(rows - bar.n)
         )
     print(summary.table())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from emolib.cli.console import print_json
-from emolib.cli.options import Given, command, option, option_of
+from emolib.cli.options import command, given, option, option_of
 
 __all__ = ["demo", "doctor", "mic"]
 
@@ -20,23 +20,25 @@ class MicOptions:
 
     file: Path | None = option("a recording (default: the microphone)", None, flag="in")
     device: str | None = option("number or name of the microphone (default: the system's)", None)
-    backend: Literal["sounddevice", "pyaudio"] = option_of(
+    backend: Literal["sounddevice", "pyaudio"] | None = option_of(
         "emolib.speech.monitor:open_source", "backend", "what records"
     )
-    calibrate: float = option_of("emolib.speech.monitor:monitor", "calibration_s", "seconds of silence at the start")
+    calibrate: float | None = option_of(
+        "emolib.speech.monitor:monitor", "calibration_s", "seconds of silence at the start"
+    )
     seconds: float | None = option("stop after so many (default: at Ctrl-C)", None)
     save: Path | None = option("folder for the utterances as WAV files (default: not kept)", None)
 
 
 @command(MicOptions)
-def mic(given: Given) -> None:
+def mic(options: MicOptions) -> None:
     """Show what the microphone hears."""
     from emolib.speech.monitor import monitor, open_source
 
-    options = given.of(MicOptions)
-    source = open_source(options.file, options.device, options.backend)
+    source = open_source(options.file, options.device, **given(backend=options.backend))
     with suppress(KeyboardInterrupt), closing(source):
-        monitor(source, sys.stdout, calibration_s=options.calibrate, seconds=options.seconds, save_to=options.save)
+        calibration = given(calibration_s=options.calibrate)
+        monitor(source, sys.stdout, **calibration, seconds=options.seconds, save_to=options.save)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +49,11 @@ class DemoOptions:
 
 
 @command(DemoOptions)
-def demo(given: Given) -> None:
+def demo(options: DemoOptions) -> None:
     """Run the demo."""
     from emolib.demo import run_demo
 
-    run_demo(given.of(DemoOptions).out)
+    run_demo(options.out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +69,11 @@ class DoctorOptions:
 
 
 @command(DoctorOptions)
-def doctor(given: Given) -> None:
+def doctor(options: DoctorOptions) -> None:
     """Examine this machine."""
     from emolib.doctor import examine, examine_stack
     from emolib.stack import Stack
 
-    options = given.of(DoctorOptions)
     findings = examine_stack(Stack.load(options.stack)) if options.stack else examine()
     if options.json:
         print_json(findings.as_dict())

@@ -11,18 +11,15 @@ import argparse
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
-from importlib import import_module
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from emolib.errors import UsageError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["Command", "Given", "Options", "Parser", "argument", "command", "option", "option_of", "suggestion"]
-
-T = TypeVar("T", bound="DataclassInstance")
+__all__ = ["Command", "Options", "Parser", "argument", "command", "given", "option", "option_of", "suggestion"]
 
 _METAVARS = {int: "N", float: "X", str: "NAME"}
 _NUMBERS = {int: "a whole number", float: "a number"}
@@ -38,20 +35,18 @@ def option(text: str, default: Any = MISSING, **metadata: Any) -> Any:
 
 
 def option_of(function: str, parameter: str, text: str, **metadata: Any) -> Any:
-    """Return a field that is an option with the default that `parameter` has in `function`, a "module:name"."""
-    module, _, name = function.partition(":")
-
-    def default() -> Any:
-        from inspect import signature
-
-        return signature(getattr(import_module(module), name)).parameters[parameter].default
-
-    return field(default_factory=default, metadata={"help": text, **metadata})
+    """Return a field for `parameter` of `function`, a "module:name": None when not given, so that its default holds."""
+    return option(text, None, default_of=(function, parameter), **metadata)
 
 
 def argument(text: str, default: Any = MISSING) -> Any:
     """Return a field that is a positional argument."""
-    return field(default=default, metadata={"help": text, "positional": True})
+    return option(text, default, positional=True)
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Return those of `values` that are not None, to be passed to the function of an `option_of`."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -59,8 +54,8 @@ class Options:
     """The fields of the data class `kind` as options, without those that `skip` names.
 
     `base` is an instance whose values are the defaults, `flags` adds names to the option of a field. `layered` values
-    go over those of a file or a preset, so every boolean has a --no- form. `title` heads the options in the help,
-    `default` is the form in which a default is shown.
+    go over those of a file or a preset: what was given is read as a mapping, and booleans have a --no- form. `title`
+    heads the options in the help, `default` is the form in which a default is shown.
     """
 
     kind: type[DataclassInstance]
@@ -79,75 +74,55 @@ class Options:
             if entry.name not in self.skip:
                 self._add(parser, group, entry, hints[entry.name])
 
-    def made(self, values: Mapping[str, Any]) -> Any:
-        """Return an instance with `values`, the environment's for options that are not given, and the defaults."""
-        variables = {
-            entry.name: os.environ.get(entry.metadata["environment"])
-            for entry in fields(self.kind)
-            if "environment" in entry.metadata
-        }
-        values = {**{name: value for name, value in variables.items() if value}, **values}
-        return self.kind(**values) if self.base is None else replace(self.base, **values)
+    def read(self, values: Mapping[str, Any]) -> Any:
+        """Return an instance with `values` of a parser and the defaults; of `layered` ones what was given."""
+        found: dict[str, Any] = {}
+        for entry in fields(self.kind):
+            value = values.get(self._place(entry), os.environ.get(entry.metadata.get("environment", "")) or None)
+            if value is not None:
+                found[entry.name] = tuple(value) if isinstance(value, list) else value
+        if self.layered:
+            return found
+        return self.kind(**found) if self.base is None else replace(self.base, **found)
 
-    def destination(self, name: str) -> str:
-        """Return the name under which the parser stores the field `name`."""
-        return f"{self.kind.__name__}.{name}"
+    def _place(self, entry: Field[Any]) -> str:
+        return f"{self.kind.__name__}.{entry.name}"
 
     def _add(self, parser: Parser, group: Any, entry: Field[Any], hint: Any) -> None:
         needed = entry.default is MISSING and entry.default_factory is MISSING
-        names = [f"--{entry.metadata.get('flag', entry.name).replace('_', '-')}", *self.flags.get(entry.name, ())]
-        how: dict[str, Any] = {"default": argparse.SUPPRESS, "help": self._help(entry, needed)}
+        how: dict[str, Any] = {"default": None, "help": self._help(entry)}
         if hint is bool:
             paired = self.layered or entry.default is True
-            how["action"] = argparse.BooleanOptionalAction if paired else "store_true"
+            how.update(action=argparse.BooleanOptionalAction if paired else "store_const", dest=self._place(entry))
+            how.update({} if paired else {"const": True})
         else:
             how.update(_values(entry, hint))
         if entry.metadata.get("positional"):
-            names, how["metavar"] = [self.destination(entry.name)], entry.name.upper()
-            if not needed:
-                # argparse would hand the mark SUPPRESS itself to the type of the argument.
-                how.update(nargs="*" if "nargs" in how else "?", default=None)
+            many = "nargs" in how
+            how.update(metavar=entry.name.upper(), nargs=("+" if many else None) if needed else "*" if many else "?")
+            parser.note(group.add_argument(self._place(entry), **how))
         else:
-            how.update(dest=self.destination(entry.name), required=needed)
-        parser.note(group.add_argument(*names, **how))
+            names = [f"--{entry.metadata.get('flag', entry.name).replace('_', '-')}", *self.flags.get(entry.name, ())]
+            parser.note(group.add_argument(*names, **{**how, "dest": self._place(entry), "required": needed}))
 
-    def _help(self, entry: Field[Any], needed: bool) -> str:
-        text = entry.metadata["help"]
-        if "environment" in entry.metadata:
-            text += f" ({self.default.format('$' + entry.metadata['environment'])})"
-        elif not needed and (default := _shown(self._default(entry))):
-            text += f" ({self.default.format(default)})"
-        return text.replace("%", "%%")
+    def _help(self, entry: Field[Any]) -> str:
+        text, default = entry.metadata["help"], _shown(self._default(entry))
+        return (f"{text} ({self.default.format(default)})" if default else text).replace("%", "%%")
 
     def _default(self, entry: Field[Any]) -> Any:
-        if self.base is not None:
-            return getattr(self.base, entry.name)
-        return entry.default if entry.default_factory is MISSING else entry.default_factory()
-
-
-class Given:
-    """What a command line says: the values that were given, by the data class to which they belong."""
-
-    def __init__(self, options: Sequence[Options], values: Mapping[str, Any]) -> None:
-        self._options = {one.kind: one for one in options}
-        self._values = values
-
-    def changes(self, kind: type[DataclassInstance]) -> dict[str, Any]:
-        """Return the values that were given for fields of `kind`, by name."""
-        places = {entry.name: self._options[kind].destination(entry.name) for entry in fields(kind)}
-        values = {name: self._values[place] for name, place in places.items() if place in self._values}
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-
-    def of(self, kind: type[T]) -> T:
-        """Return an instance of `kind` with the values that were given, and its defaults for the others."""
-        return self._options[kind].made(self.changes(kind))
+        if "environment" in entry.metadata:
+            return f"${entry.metadata['environment']}"
+        if "default_of" in entry.metadata:
+            return _default_of(*entry.metadata["default_of"])
+        value = getattr(self.base, entry.name) if self.base else entry.default
+        return None if value is MISSING else value
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command: the function that does it, and the options that it takes."""
+    """A command: the function that does it, and the options that it takes, each kind as an argument."""
 
-    run: Callable[[Given], None]
+    run: Callable[..., None]
     options: Sequence[Options]
 
     def parser(self, name: str, summary: str) -> Parser:
@@ -157,12 +132,13 @@ class Command:
             one.add_to(parser)
         return parser
 
-    def start(self, parser: Parser, words: Sequence[str]) -> None:
-        """Run the command with the options in `words`; UsageError when they make no sense."""
-        self.run(Given(self.options, parser.values(words)))
+    def read(self, parser: Parser, words: Sequence[str]) -> list[Any]:
+        """Return the arguments of the function that `words` give; UsageError when they make no sense."""
+        values = parser.values(words)
+        return [one.read(values) for one in self.options]
 
 
-def command(*kinds: type[DataclassInstance] | Options) -> Callable[[Callable[[Given], None]], Command]:
+def command(*kinds: type[DataclassInstance] | Options) -> Callable[[Callable[..., None]], Command]:
     """Return a decorator that makes a function the command with the options of `kinds`."""
     options = tuple(kind if isinstance(kind, Options) else Options(kind) for kind in kinds)
     return lambda function: Command(function, options)
@@ -180,15 +156,16 @@ class Parser(argparse.ArgumentParser):
         """Keep the names of an option for suggestions, and show what is needed in the usage line."""
         self._flags += action.option_strings
         if action.required or not action.option_strings:
-            self.usage = f"{self.usage} {_needed(action)}"
+            shown = f"{action.metavar} ..." if action.nargs in ("+", "*") else f"{action.metavar}"
+            shown = " ".join([*action.option_strings[:1], shown])
+            self.usage = f"{self.usage} {shown if action.required else f'[{shown}]'}"
 
     def values(self, words: Sequence[str]) -> dict[str, Any]:
         """Return the values that were given, by destination; UsageError when `words` make no sense."""
         self._refuse_unknown(words)
         found, surplus = self.parse_known_args(words)
         if surplus:
-            wrong = "unknown option" if surplus[0].startswith("-") else "one argument too many:"
-            self.error(f"{wrong} {surplus[0]}")
+            self.error(f"{'unknown option' if surplus[0].startswith('-') else 'one argument too many:'} {surplus[0]}")
         return {name: value for name, value in vars(found).items() if value not in (None, [])}
 
     def error(self, message: str) -> NoReturn:
@@ -212,45 +189,38 @@ def suggestion(word: str, known: Collection[str]) -> str:
     return f", did you mean {close[0]}?" if close else ""
 
 
-def _needed(action: argparse.Action) -> str:
-    many = " ..." if action.nargs in ("+", "*") else ""
-    if action.option_strings:
-        return f"{action.option_strings[0]} {action.metavar}{many}"
-    return f"{action.metavar}{many}" if action.nargs in (None, "+") else f"[{action.metavar}{many}]"
-
-
 def _values(entry: Field[Any], hint: Any) -> dict[str, Any]:
     """Return how argparse reads the values of an option of type `hint`."""
+    many: dict[str, Any] = {}
     if get_origin(hint) in (Union, UnionType):
         hint = next(part for part in get_args(hint) if part is not NoneType)
-    many: dict[str, Any] = {}
     if get_origin(hint) is tuple:
         hint, *rest = get_args(hint)
         many["nargs"] = "+" if rest == [...] else 1 + len(rest)
     choices = get_args(hint) if get_origin(hint) is Literal else entry.metadata.get("choices")
     if choices:
-        return {**many, "type": _choice(choices), "metavar": f"{{{','.join(choices)}}}"}
-    metavar = entry.metadata.get("metavar", _METAVARS.get(hint, "PATH"))
-    return {**many, "type": _number(hint) if hint in _NUMBERS else hint, "metavar": metavar}
+        return {**many, "type": _reader(str, choices), "metavar": f"{{{','.join(choices)}}}"}
+    return {**many, "type": _reader(hint), "metavar": entry.metadata.get("metavar", _METAVARS.get(hint, "PATH"))}
 
 
-def _choice(choices: Sequence[str]) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in choices:
-            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(choices)}")
-        return text
-
-    return read
-
-
-def _number(kind: type) -> Callable[[str], Any]:
+def _reader(kind: type, choices: Sequence[str] = ()) -> Callable[[str], Any]:
     def read(text: str) -> Any:
+        if choices and text not in choices:
+            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(choices)}")
         try:
             return kind(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {_NUMBERS[kind]}") from None
+            raise argparse.ArgumentTypeError(f"{text!r} is not {_NUMBERS.get(kind, 'a path')}") from None
 
     return read
+
+
+def _default_of(function: str, parameter: str) -> Any:
+    from importlib import import_module
+    from inspect import signature
+
+    module, _, name = function.partition(":")
+    return signature(getattr(import_module(module), name)).parameters[parameter].default
 
 
 def _shown(value: Any) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from emolib.cli.options import Given, Options, argument, command, option, option_of
+from emolib.cli.options import Options, argument, command, given, option, option_of
 from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import UsageError
 from emolib.export.serving import DEFAULT_OPTIONS
@@ -24,7 +24,7 @@ class ExportOptions:
 
     run: Path = argument("a run folder, or a bundled adapter")
     out: Path = option("folder for the files")
-    quant: tuple[str, ...] = option_of("emolib.export.gguf:export_gguf", "quants", "f16, q8_0, q4_k_m …")
+    quant: tuple[str, ...] | None = option_of("emolib.export.gguf:export_gguf", "quants", "f16, q8_0, q4_k_m …")
     merged: bool = option("one GGUF file (default: yes)", False)
     adapter: bool = option("base and LoRA in two GGUF files", False)
     safetensors: bool = option("merged, for vLLM", False)
@@ -33,20 +33,19 @@ class ExportOptions:
 
 
 @command(ExportOptions)
-def export(given: Given) -> None:
+def export(options: ExportOptions) -> None:
     """Export a run."""
     from emolib.export import export_gguf, export_safetensors, verify_export
 
-    options = given.of(ExportOptions)
     if options.merged + options.adapter + options.safetensors > 1:
         raise UsageError("--merged, --adapter and --safetensors are three forms; choose one of them")
     if options.safetensors:
-        if "quant" in given.changes(ExportOptions) or options.verify:
+        if options.quant or options.verify:
             raise UsageError("--quant and --verify are for GGUF files; leave them out, or leave out --safetensors")
         print(export_safetensors(options.run, options.out))
         return
     form: Literal["merged", "adapter"] = "adapter" if options.adapter else "merged"
-    manifest = export_gguf(options.run, options.out, options.quant, form=form)
+    manifest = export_gguf(options.run, options.out, **given(quants=options.quant), form=form)
     if options.verify:
         manifest = verify_export(options.run, options.out, options.data, texts=options.verify)
     print(manifest.table())
@@ -68,21 +67,20 @@ class ServeLlmOptions:
         skip=("slot_tokens", "adapter_scale", "remembered_mib"),
     ),
 )
-def serve_llm(given: Given) -> None:
+def serve_llm(options: ServeLlmOptions, server: LlamaServerOptions) -> None:
     """Serve chat and emotion."""
     from emolib.export import serve_llm
 
-    options = given.of(ServeLlmOptions)
-    serve_llm(options.model, options.adapter, given.of(LlamaServerOptions))
+    serve_llm(options.model, options.adapter, server)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServeTtsOptions:
     """Where the speech service listens and what speaks."""
 
-    host: str = option_of(_TTS, "host", "address to bind", metavar="ADDRESS")
-    port: int = option_of(_TTS, "port", "port to bind; 0 = a free one")
-    engine: Literal["auto", "piper", "fish", "espeak-ng"] = option_of(
+    host: str | None = option_of(_TTS, "host", "address to bind", metavar="ADDRESS")
+    port: int | None = option_of(_TTS, "port", "port to bind; 0 = a free one")
+    engine: Literal["auto", "piper", "fish", "espeak-ng"] | None = option_of(
         _TTS, "engine", "what speaks; auto = the best that is there, fish = the server at $EMOLIB_FISH_URL"
     )
     api_key: str | None = option(
@@ -92,9 +90,8 @@ class ServeTtsOptions:
 
 
 @command(ServeTtsOptions)
-def serve_tts(given: Given) -> None:
+def serve_tts(options: ServeTtsOptions) -> None:
     """Serve speech."""
     from emolib.tts import serve
 
-    options = given.of(ServeTtsOptions)
-    serve(options.host, options.port, engine=options.engine, api_key=options.api_key, references=options.references)
+    serve(**given(**vars(options)))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emolib.cli.console import print_json
-from emolib.cli.options import Given, Options, argument, command, option
+from emolib.cli.options import Options, argument, command, option
 from emolib.finetune.presets import PRESETS
 from emolib.finetune.settings import TrainSettings
 
@@ -41,6 +41,12 @@ class SettingsOptions:
         "any setting of TrainSettings, such as dtype=float32 (default: none)", (), metavar="NAME=VALUE"
     )
 
+    def with_changes(self, changes: Mapping[str, Any]) -> TrainSettings:
+        """Return the settings of the preset with `changes`, and with those of --set over them."""
+        from emolib.finetune import parse_settings, preset
+
+        return preset(self.preset, **{**changes, **parse_settings(self.set)})
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
@@ -59,35 +65,17 @@ class TrainOptions:
 
 
 @command(TrainOptions, SettingsOptions, _SETTINGS)
-def train(given: Given) -> None:
+def train(options: TrainOptions, base: SettingsOptions, changes: Mapping[str, Any]) -> None:
     """Fine-tune."""
-    from emolib.finetune import parse_settings, train
+    from emolib.finetune import get_task, parse_settings, train
 
-    options = given.of(TrainOptions)
-    settings = _settings(given, {})
-    if "max_steps" not in parse_settings(given.of(SettingsOptions).set):
-        settings = settings.replace(max_steps=_steps(given, settings.task))
+    settings = base.with_changes(changes)
+    if "max_steps" not in parse_settings(base.set):
+        by_default = -1 if "epochs" in changes else get_task(settings.task).default_steps
+        settings = settings.replace(max_steps=by_default if options.steps is None else options.steps)
     print(settings.table())
     run = train(options.data, options.out, settings, validation=options.validation, resume=options.resume)
     print(run.summary())
-
-
-def _steps(given: Given, task: str) -> int:
-    """Return the optimizer steps: --steps, or -1 for whole epochs if only --epochs is given, else the task's."""
-    from emolib.finetune import get_task
-
-    steps = given.of(TrainOptions).steps
-    if steps is not None:
-        return steps
-    return -1 if "epochs" in given.changes(TrainSettings) else get_task(task).default_steps
-
-
-def _settings(given: Given, changes: Mapping[str, Any]) -> TrainSettings:
-    """Return the settings of --preset with `changes`, under those of the options and of --set."""
-    from emolib.finetune import parse_settings, preset
-
-    options = given.of(SettingsOptions)
-    return preset(options.preset, **{**changes, **given.changes(TrainSettings), **parse_settings(options.set)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,12 +95,11 @@ class PlanOptions:
 
 
 @command(PlanOptions, SettingsOptions, _SETTINGS)
-def plan(given: Given) -> None:
+def plan(options: PlanOptions, base: SettingsOptions, changes: Mapping[str, Any]) -> None:
     """Plan a training."""
     from emolib.finetune import get_task, plan
 
-    options = given.of(PlanOptions)
-    settings = _settings(given, {})
+    settings = base.with_changes(changes)
     rows = get_task(settings.task).count_rows(options.data) if options.data else options.rows
     found = plan(settings, rows=rows, tokens=options.tokens)
     if options.json:
@@ -131,10 +118,9 @@ class PlotOptions:
 
 
 @command(PlotOptions)
-def plot(given: Given) -> None:
+def plot(options: PlotOptions) -> None:
     """Draw the curves of a run."""
     from emolib.plots import plot_run
 
-    options = given.of(PlotOptions)
     for path in plot_run(options.run, options.out, *options.others):
         print(path)

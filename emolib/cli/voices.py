@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from emolib.cli.options import Given, argument, command, option
+from emolib.cli.options import argument, command, option
 from emolib.emotions import EMOTIONS
 
 __all__ = ["voice_add", "voice_list", "voice_play", "voice_remove"]
@@ -23,13 +23,12 @@ class AddOptions:
 
 
 @command(AddOptions)
-def voice_add(given: Given) -> None:
+def voice_add(options: AddOptions) -> None:
     """Add a clip to a voice."""
     from emolib.audio import read_audio
     from emolib.speech import WhisperRecognizer
     from emolib.tts import VoiceLibrary, add_voice_clip
 
-    options = given.of(AddOptions)
     if options.clip is None:
         from emolib.tts.audition import record
 
@@ -44,7 +43,7 @@ def voice_add(given: Given) -> None:
 
 
 @command()
-def voice_list(given: Given) -> None:
+def voice_list() -> None:
     """List the voices."""
     from emolib.tts import VoiceLibrary
 
@@ -60,12 +59,11 @@ class PlayOptions:
 
 
 @command(PlayOptions)
-def voice_play(given: Given) -> None:
+def voice_play(options: PlayOptions) -> None:
     """Play a voice."""
     from emolib.tts import VoiceLibrary
     from emolib.tts.audition import play
 
-    options = given.of(PlayOptions)
     for clip in VoiceLibrary().open(options.name).sounds(options.emotion):
         play(clip)
 
@@ -78,10 +76,9 @@ class RemoveOptions:
 
 
 @command(RemoveOptions)
-def voice_remove(given: Given) -> None:
+def voice_remove(options: RemoveOptions) -> None:
     """Delete a voice."""
     from emolib.tts import VoiceLibrary
 
-    name = given.of(RemoveOptions).name
-    VoiceLibrary().remove(name)
-    print(f"{name} is removed")
+    VoiceLibrary().remove(options.name)
+    print(f"{options.name} is removed")

@@ -46,11 +46,12 @@ _LONGEST_WORDS = 25
 _CANDIDATES = 20
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 _STOP_WORDS = frozenset(
-    "a about after again all also am an and any are as at be because been before being but by can could did do does"
-    " doing don't down even every for from get go going got had has have having he her here hers him his how i i'm i've"
-    " if in into is it it's its just know like make me more most my no not now of off on one only or our out over"
-    " really said say see she so some still than that that's the their them then there these they thing think this those to"
-    " too up us very was we were what when where which who why will with would yes you you're your".split()
+    "a about after again all also am an and any are as at be because been before being but by can could"
+    " did do does doing don't down even every for from get go going got had has have having he her here"
+    " hers him his how i i'm i've if in into is it it's its just know like make me more most my no not now"
+    " of off on one only or our out over really said say see she so some still than that that's the their"
+    " them then there these they thing think this those to too up us very was we were what when where"
+    " which who why will with would yes you you're your".split()
 )
 
 
