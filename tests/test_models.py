@@ -89,7 +89,7 @@ def _same_disk(one: Path, other: Path) -> bool:
 def test_damaged_cache_is_rebuilt_and_nothing_is_left_over(base_folder, tmp_path, monkeypatch):
     """The conversion itself is replaced by a copy: what is tested is the exchange of the folders."""
     monkeypatch.setenv("EMOLIB_CACHE", str(tmp_path))
-    folder = models._smollm2_folder()
+    folder = models._SMOLLM2.folder
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
 

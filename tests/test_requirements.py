@@ -11,7 +11,13 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
-FILES = ("requirements-local.txt", "requirements-colab.txt", "environments/weights.txt", "environments/scale.txt")
+FILES = (
+    "requirements-local.txt",
+    "requirements-colab.txt",
+    "environments/weights.txt",
+    "environments/more.txt",
+    "environments/scale.txt",
+)
 
 
 def pins(name: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Turning a quantised GGUF of the Llama family into a folder that transformers loads.
+"""Turning a quantised GGUF of the Llama or the Qwen2 family into a folder that transformers loads.
 
 transformers reads such a file too (`from_pretrained(…, gguf_file=…)`), but in 30 s at every start, and
 it takes `<|im_start|>` for the end-of-text token of SmolLM2. Done once and cached, it costs a second.
@@ -7,12 +7,15 @@ it takes `<|im_start|>` for the end-of-text token of SmolLM2. Done once and cach
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     from gguf import GGUFReader
+    from tokenizers import Tokenizer
 
 __all__ = ["write_transformers_folder"]
 
@@ -32,61 +35,122 @@ _TOP_NAMES = {
     "output_norm.weight": "model.norm.weight",
     "output.weight": "lm_head.weight",
 }
-_CONTROL_TOKEN = 3
+#: Token kinds of GGUF: what the chat template is made of, tokens of tools and the like, and padding of the vocabulary.
+_CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5
+
+#: How Qwen2's tokenizer divides a text before its merges (transformers' `tokenization_qwen2`).
+_QWEN2_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+@dataclass(frozen=True)
+class _Family:
+    """What tells an architecture of GGUF with its kind of tokenizer from the others.
+
+    `interleaved`: GGUF interleaves the two halves that rotary embeddings turn together, which transformers keeps apart.
+    """
+
+    class_name: str
+    settings: Mapping[str, Any]
+    interleaved: bool
+    prepare: Callable[[Tokenizer], None]
+
+
+def _prepare_smollm(tokenizer: Tokenizer) -> None:
+    from tokenizers import pre_tokenizers
+
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )
+
+
+def _prepare_qwen2(tokenizer: Tokenizer) -> None:
+    from tokenizers import Regex, normalizers, pre_tokenizers
+
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_QWEN2_WORDS), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+
+
+#: By architecture and kind of tokenizer.
+_FAMILIES = {
+    ("llama", "smollm"): _Family(
+        "LlamaForCausalLM", {"attention_bias": False, "mlp_bias": False}, interleaved=True, prepare=_prepare_smollm
+    ),
+    ("qwen2", "qwen2"): _Family(
+        "Qwen2ForCausalLM", {"use_sliding_window": False}, interleaved=False, prepare=_prepare_qwen2
+    ),
+}
 
 
 def write_transformers_folder(gguf_file: Path, folder: Path) -> None:
     """Write the weights of `gguf_file` as float32 safetensors into `folder`, with config, tokenizer and chat template.
 
-    Knows the architecture `llama` with a byte-level BPE vocabulary of the `smollm` kind, which is what
-    the embedded model is; anything else raises ValueError.
+    The weights may be quantised in any way that the `gguf` package can undo, k-quants among them. ValueError for
+    another architecture than `llama` with a tokenizer of the kind `smollm`, or `qwen2` with `qwen2`.
     """
     from gguf import GGUFReader
 
     reader = GGUFReader(gguf_file)
     kind = (_field(reader, "general.architecture"), _field(reader, "tokenizer.ggml.pre"))
-    if kind != ("llama", "smollm"):
-        raise ValueError(f"{gguf_file} has architecture {kind[0]} and tokenizer {kind[1]}, not llama and smollm")
-    config = _config(reader)
+    if kind not in _FAMILIES:
+        known = ", ".join(f"{architecture} with {tokenizer}" for architecture, tokenizer in _FAMILIES)
+        raise ValueError(f"{gguf_file} has architecture {kind[0]} and tokenizer {kind[1]}; known: {known}")
+    family = _FAMILIES[kind]
+    config = _config(reader, kind[0], family)
     _write_json(folder / "config.json", config)
     _write_json(
         folder / "generation_config.json",
         {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")},
     )
-    _write_tokenizer(reader, folder)
-    _write_weights(reader, config, folder / "model.safetensors")
+    _write_tokenizer(reader, family, folder, longest=config["max_position_embeddings"])
+    _write_weights(reader, config, family, folder / "model.safetensors")
 
 
 def _field(reader: GGUFReader, name: str) -> Any:
     return reader.fields[name].contents()
 
 
+def _field_or(reader: GGUFReader, name: str, default: Any) -> Any:
+    return _field(reader, name) if name in reader.fields else default
+
+
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _config(reader: GGUFReader) -> dict[str, Any]:
-    def llama(name: str) -> Any:
-        return _field(reader, f"llama.{name}")
+def _config(reader: GGUFReader, architecture: str, family: _Family) -> dict[str, Any]:
+    def field(name: str) -> Any:
+        return _field(reader, f"{architecture}.{name}")
 
+    heads = field("attention.head_count")
     return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
+        "architectures": [family.class_name],
+        "model_type": architecture,
+        # Without a version transformers takes a large vocabulary for a damaged one of Mistral's.
+        "transformers_version": "5.0.0",
         "dtype": "float32",
-        "vocab_size": llama("vocab_size"),
-        "hidden_size": llama("embedding_length"),
-        "intermediate_size": llama("feed_forward_length"),
-        "num_hidden_layers": llama("block_count"),
-        "num_attention_heads": llama("attention.head_count"),
-        "num_key_value_heads": llama("attention.head_count_kv"),
-        "head_dim": llama("rope.dimension_count"),
-        "max_position_embeddings": llama("context_length"),
-        "rms_norm_eps": float(f"{llama('attention.layer_norm_rms_epsilon'):.6g}"),
-        "rope_parameters": {"rope_type": "default", "rope_theta": llama("rope.freq_base")},
+        "vocab_size": len(reader.fields["tokenizer.ggml.tokens"].data),
+        "hidden_size": field("embedding_length"),
+        "intermediate_size": field("feed_forward_length"),
+        "num_hidden_layers": field("block_count"),
+        "num_attention_heads": heads,
+        "num_key_value_heads": field("attention.head_count_kv"),
+        "head_dim": _field_or(reader, f"{architecture}.rope.dimension_count", field("embedding_length") // heads),
+        "max_position_embeddings": field("context_length"),
+        "rms_norm_eps": float(f"{field('attention.layer_norm_rms_epsilon'):.6g}"),
+        "rope_parameters": {"rope_type": "default", "rope_theta": field("rope.freq_base")},
         "hidden_act": "silu",
-        "attention_bias": False,
         "attention_dropout": 0.0,
-        "mlp_bias": False,
+        **family.settings,
         "tie_word_embeddings": all(tensor.name != "output.weight" for tensor in reader.tensors),
         "initializer_range": 0.02,
         "use_cache": True,
@@ -96,45 +160,41 @@ def _config(reader: GGUFReader) -> dict[str, Any]:
     }
 
 
-def _write_tokenizer(reader: GGUFReader, folder: Path) -> None:
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+def _write_tokenizer(reader: GGUFReader, family: _Family, folder: Path, *, longest: int) -> None:
+    from tokenizers import AddedToken, Tokenizer, decoders, models
 
     tokens = _field(reader, "tokenizer.ggml.tokens")
-    merges = [tuple(merge.split(" ")) for merge in _field(reader, "tokenizer.ggml.merges")]
     kinds = _field(reader, "tokenizer.ggml.token_type")
-    tokenizer = Tokenizer(models.BPE(vocab={token: number for number, token in enumerate(tokens)}, merges=merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-        ]
-    )
+    merges = [tuple(merge.split(" ")) for merge in _field(reader, "tokenizer.ggml.merges")]
+    numbers = {token: number for number, (token, kind) in enumerate(zip(tokens, kinds, strict=True)) if kind != _UNUSED}
+    tokenizer = Tokenizer(models.BPE(vocab=numbers, merges=merges))
+    family.prepare(tokenizer)
     tokenizer.decoder = decoders.ByteLevel()
-    control = [token for token, kind in zip(tokens, kinds, strict=True) if kind == _CONTROL_TOKEN]
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in control])
+    for kind, special in ((_CONTROL, True), (_USER_DEFINED, False)):
+        added = [token for token, of in zip(tokens, kinds, strict=True) if of == kind]
+        tokenizer.add_tokens([AddedToken(token, special=special, normalized=False) for token in added])
     tokenizer.save(str(folder / "tokenizer.json"))
-    special = {
-        f"{role}_token": tokens[_field(reader, f"tokenizer.ggml.{name}_token_id")]
-        for role, name in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding"))
-    }
+    roles = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
+    special = {role: _field_or(reader, f"tokenizer.ggml.{name}_token_id", None) for role, name in roles.items()}
     _write_json(
         folder / "tokenizer_config.json",
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "model_max_length": _field(reader, "llama.context_length"),
+            "model_max_length": longest,
             "clean_up_tokenization_spaces": False,
-            **special,
+            **{f"{role}_token": tokens[number] for role, number in special.items() if number is not None},
         },
     )
     (folder / "chat_template.jinja").write_text(_field(reader, "tokenizer.chat_template"), encoding="utf-8")
 
 
-def _write_weights(reader: GGUFReader, config: dict[str, Any], path: Path) -> None:
+def _write_weights(reader: GGUFReader, config: dict[str, Any], family: _Family, path: Path) -> None:
     import numpy as np
     from gguf.quants import dequantize
     from safetensors.numpy import save_file
 
     heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
+    interleaved = heads if family.interleaved else {}
     tensors: dict[str, np.ndarray] = {}
     for tensor in reader.tensors:
         values = dequantize(tensor.data, tensor.tensor_type).astype(np.float32, copy=False)
@@ -142,13 +202,12 @@ def _write_weights(reader: GGUFReader, config: dict[str, Any], path: Path) -> No
             tensors[_TOP_NAMES[tensor.name]] = np.ascontiguousarray(values)
             continue
         _, layer, name, suffix = tensor.name.split(".")
-        if name in heads:
-            values = _unpermute(values, heads[name])
+        if name in interleaved:
+            values = _unpermute(values, interleaved[name])
         tensors[f"model.layers.{layer}.{_LAYER_NAMES[name]}.{suffix}"] = np.ascontiguousarray(values)
     save_file(tensors, path, metadata={"format": "pt"})
 
 
 def _unpermute(weight: np.ndarray, heads: int) -> np.ndarray:
-    # GGUF interleaves the two halves that rotary embeddings turn together; transformers keeps them apart.
     rows, columns = weight.shape
     return weight.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
