@@ -16,7 +16,7 @@ PACKAGE = Path(emolib.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What each room may import from the others (the picture in the README). Every room may use COMMON.
-COMMON = {"addresses", "audio", "errors", "files", "lazy", "emotions", "prompting", "tables", "hub"}
+COMMON = {"addresses", "audio", "errors", "files", "lazy", "emotions", "prompting", "tables", "hub", "unicode"}
 ALLOWED: dict[str, set[str]] = {
     "addresses": set(),
     "errors": set(),
@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "emotion_model": {"finetune", "models"},
     "prompting": set(),
     "tables": set(),
+    "unicode": set(),
     "models": {"llama"},
     "data": {"models"},
     "finetune": {"data", "models", "plots"},
