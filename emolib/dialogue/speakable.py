@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from emolib.spoken_text import spoken_text
+
 __all__ = ["speakable"]
 
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
@@ -18,6 +20,7 @@ _UNSPOKEN = {"So", "Sk", "Cs", "Co", "Cn", "Cc", "Cf"}
 
 def speakable(text: str) -> str:
     """`text` without markup and pictures; empty where nothing in it can be spoken."""
+    text = spoken_text(text)
     for pattern, replacement in ((_LINK, r"\1"), (_CODE_FENCE, " "), (_TAG, " "), (_MARKUP, " ")):
         text = pattern.sub(replacement, text)
     text = "".join(" " if unicodedata.category(c) in _UNSPOKEN else c for c in text if not "\ufe00" <= c <= "\ufe0f")
