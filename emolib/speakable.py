@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from emolib.spoken_text import spoken_text
+
 __all__ = ["speakable"]
 
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
@@ -20,7 +22,7 @@ _KEYCAP = "\u20e3"
 
 def speakable(text: str) -> str:
     """Return `text` without markup, emoji and control characters; empty if nothing in it can be spoken."""
-    text = _LINK.sub(r"\1", text)
+    text = _LINK.sub(r"\1", spoken_text(text))
     for pattern in (_CODE_FENCE, _TAG):
         text = pattern.sub(" ", text)
     text = "".join(map(_spoken, _VARIATION_SELECTOR.sub("", text)))

@@ -29,6 +29,8 @@ COMMON = {
     "tables",
     "hub",
     "html_pages",
+    "spoken_text",
+    "unicode",
 }
 ALLOWED: dict[str, set[str]] = {
     "addresses": set(),
@@ -44,7 +46,9 @@ ALLOWED: dict[str, set[str]] = {
     "emotion_model": {"finetune", "models"},
     "prompting": set(),
     "speakable": set(),
+    "spoken_text": set(),
     "tables": set(),
+    "unicode": set(),
     "models": {"llama"},
     "data": {"models"},
     "finetune": {"data", "models", "plots"},

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emolib.data.clean_settings import CleanSettings
-from emolib.data.labels import label_map
+from emolib.data.labels import label_map, why_unknown
 from emolib.data.readers import Columns, find_sources, read_source
 from emolib.data.repair import REPAIRS, SIMPLE, repair
 from emolib.data.report import CleanReport, RuleCount, find_conflicts
@@ -137,9 +137,7 @@ def _frame(tables: Sequence[Table], settings: CleanSettings) -> tuple[pl.DataFra
         if unknown:
             bad = frame.filter(pl.col("label").is_in(list(unknown)))
             rejects += [
-                Reject(
-                    table.name, line, text[:200], f"unknown label {label!r}; known: {', '.join(EMOTIONS)}, or 0 to 5"
-                )
+                Reject(table.name, line, text[:200], why_unknown(label))
                 for line, text, label in zip(bad["line"], bad["text"], bad["label"], strict=True)
             ]
             frame = frame.filter(~pl.col("label").is_in(list(unknown)))

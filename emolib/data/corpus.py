@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from emolib.data.labels import label_map
+from emolib.data.labels import label_map, why_unknown
 from emolib.data.readers import read_source
 from emolib.data.table import SPLITS, Reject, Table
-from emolib.emotions import EMOTIONS
 from emolib.errors import InputError
 
 __all__ = ["Corpus", "load_split"]
@@ -78,8 +77,7 @@ def _refuse_rejects(table: Table, meanings: dict[str, str | None], path: Path) -
     rejects = list(table.rejects)
     for line, text, label in zip(table.lines.to_list(), table.texts.to_list(), table.labels.to_list(), strict=True):
         if meanings[label] is None:
-            reason = f"unknown label {label!r} (known: {', '.join(EMOTIONS)}, or 0 to 5)"
-            rejects.append(Reject(table.name, line, text, reason))
+            rejects.append(Reject(table.name, line, text, why_unknown(label)))
         elif not text.strip():
             rejects.append(Reject(table.name, line, text, "the text is empty"))
     if rejects:

@@ -2,8 +2,9 @@
 
 The first clause is cut early, at the first comma after 10 characters, so that speech can begin while
 the rest is still being written; after it whole sentences are cut. Where there is no punctuation, modal
-particles and discourse markers (`emolib.dialogue.particles`) stand in for it. Nothing is lost or
-moved: the clauses joined are the text, and how the stream was chopped into pieces changes nothing.
+particles and discourse markers (`emolib.dialogue.particles`) stand in for it. A block of code stays in one
+clause, because no part of it is spoken. Nothing is lost or moved: the clauses joined are the text, and how the
+stream was chopped into pieces changes nothing.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ _ABBREVIATION = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE_END_ANYWAY = re.compile(r"(?:etc|a\.m|p\.m|\bI)\.$", re.IGNORECASE)
+_FENCE_BEFORE = re.compile(r"(?:^|\n)[ \t]*```$")
 _LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d{1,3}\.$")
 
 
@@ -47,6 +49,7 @@ class ClauseSplitter:
         self._text = ""
         self._checked = 0
         self._cuts = 0
+        self._in_code = False
 
     def push(self, piece: str) -> list[str]:
         self._text += piece
@@ -54,13 +57,16 @@ class ClauseSplitter:
 
     def finish(self) -> list[str]:
         clauses = self._decide(at_end=True)
-        rest, self._text, self._checked, self._cuts = self._text, "", 0, 0
+        rest, self._text, self._checked, self._cuts, self._in_code = self._text, "", 0, 0, False
         return [*clauses, rest] if rest else clauses
 
     def _decide(self, at_end: bool) -> list[str]:
         clauses = []
         while self._checked < len(self._text):
             end = self._checked + 1
+            if self._is_in_code(end):
+                self._checked = end
+                continue
             cuts = self._cuts_at_space(end)
             if not cuts:
                 if end == len(self._text) or (not at_end and self._needs_more(end)):
@@ -73,6 +79,13 @@ class ClauseSplitter:
                 self._checked = 0
                 self._cuts += 1
         return clauses
+
+    def _is_in_code(self, end: int) -> bool:
+        """Whether `end` is inside a block of code; its fences begin a line."""
+        if self._text[end - 3 : end] == "```" and _FENCE_BEFORE.search(self._text[max(0, end - 20) : end]):
+            self._in_code = not self._in_code
+            return True
+        return self._in_code
 
     def _needs_more(self, end: int) -> bool:
         """Whether what follows `end` is still too short to judge a particle or a marker by."""
