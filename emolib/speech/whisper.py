@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import threading
 import zlib
 from collections.abc import Iterable, Sequence
@@ -28,15 +29,22 @@ _UNSURE = -1.0
 _LOOPED = 2.4
 #: A second try, not Whisper's five: where that fails too there is noise, and each costs a second.
 _TEMPERATURES = (0.0, 0.4)
-#: Whisper pads every clip to 30 s. In a window of this length, with this much silence at its end, it hears the
-#: same and is three to four times as fast; in a shorter one it repeats itself.
-_WINDOW_S = 10.0
-_SILENCE_S = 3.0
+#: Whisper pads every clip to 30 s. Here the encoder gets the clip and this much silence, which is four times as fast.
+_SILENCE_S = 1.0
+#: For the decoder, the encoder's output for silence (computed once) follows, up to at least so many seconds. When its
+#: memory ends shortly after the last word, Whisper says short sentences two or three times.
+_MEMORY_S = 15.0
+_LEAST_SILENCE_S = 4.0
+_WINDOW_S = 30.0
 _LONGEST_SHORT_S = 20
+#: Below this mean log-probability a token, the decoder looks again: more widely, in a memory of 30 s.
+_DOUBTFUL = -0.75
+_SECOND_BEAM = 5
 #: The last words of an utterance do not wait for a pass over the ones before.
 _AT_ONCE = 2
 #: Nobody speaks that many tokens a second: what goes on longer repeats itself.
 _TOKENS_PER_SECOND = 8
+_ENCODED_PER_SECOND = 50
 
 
 class WhisperRecognizer:
@@ -108,6 +116,16 @@ class _Segment:
     words: None = None
 
 
+@dataclass(frozen=True)
+class _Decoded:
+    """What the decoder says: text tokens, the mean log-probability a token, and whether it came to an end."""
+
+    tokens: list[int]
+    likelihood: float
+    no_speech: float
+    ended: bool
+
+
 class _ShortClips:
     """One pass over a window no longer than it has to be: faster-whisper itself always encodes 30 s."""
 
@@ -117,34 +135,55 @@ class _ShortClips:
         multilingual = model.model.is_multilingual
         self._model = model
         self._tokenizer = Tokenizer(model.hf_tokenizer, multilingual, task="transcribe", language=language)
-        self._prompt = [*self._tokenizer.sot_sequence, self._tokenizer.no_timestamps]
+        # Timestamps keep the decoder's place in the sound: without them it says one of two sentences twice or not at
+        # all.
+        self._prompt = list(self._tokenizer.sot_sequence)
         self._beam_size = beam_size
+        self._silence = self._encode(np.zeros(0, dtype=np.float32), _WINDOW_S)
         self.language = self._tokenizer.language_code
 
     def recognise(self, sound: AudioClip) -> _Segment | None:
         """The clip as one segment; None where the words are doubtful and want faster-whisper's second look."""
+        encoded = self._encode(sound.samples, _SILENCE_S)
+        found = self._decode(encoded, sound.seconds, _MEMORY_S, self._beam_size)
+        repeated = _says_twice(self._tokenizer.decode(found.tokens))
+        if repeated or not found.ended or found.likelihood < _DOUBTFUL:
+            again = self._decode(encoded, sound.seconds, _WINDOW_S, max(self._beam_size, _SECOND_BEAM))
+            # What is said in a loop is likely: whether it was spoken so is for the second look to say.
+            found = again if repeated or not found.ended or again.likelihood > found.likelihood else found
+        text = self._tokenizer.decode(found.tokens)
+        if not found.tokens or not found.ended or _repetition(text) > _LOOPED:
+            return None
+        if found.likelihood < _UNSURE or found.no_speech > _NO_SPEECH:
+            return None
+        return _Segment(text, 0.0, sound.seconds, found.likelihood)
+
+    def _encode(self, samples: np.ndarray, silence_s: float) -> np.ndarray:
+        """The encoder's output, float32 of shape (frames of 20 ms, width), for the samples and silence after them."""
+        features = self._model.feature_extractor(samples, padding=round(silence_s * SAMPLE_RATE))
+        return np.array(self._model.encode(features[:, : features.shape[1] // 2 * 2]))[0]
+
+    def _decode(self, encoded: np.ndarray, seconds: float, memory_s: float, beam_size: int) -> _Decoded:
+        from ctranslate2 import StorageView
+
+        length = round(_ENCODED_PER_SECOND * max(memory_s, seconds + _LEAST_SILENCE_S))
+        memory = np.concatenate([encoded, self._silence[len(encoded) : length]])
+        most = math.ceil(_TOKENS_PER_SECOND * (seconds + 1))
         result = self._model.model.generate(
-            self._model.encode(self._features(sound)),
+            StorageView.from_array(memory[None]),
             [self._prompt],
-            beam_size=self._beam_size,
-            max_length=len(self._prompt) + math.ceil(_TOKENS_PER_SECOND * (sound.seconds + 1)),
+            beam_size=beam_size,
+            max_length=len(self._prompt) + most,
             return_scores=True,
             return_no_speech_prob=True,
         )[0]
         tokens = result.sequences_ids[0]
-        if not tokens or len(tokens) >= _TOKENS_PER_SECOND * (sound.seconds + 1):
-            return None
-        likelihood = result.scores[0] * len(tokens) / (len(tokens) + 1)
-        text = self._tokenizer.decode(tokens)
-        if likelihood < _UNSURE or result.no_speech_prob > _NO_SPEECH or _repetition(text) > _LOOPED:
-            return None
-        return _Segment(text, 0.0, sound.seconds, likelihood)
-
-    def _features(self, sound: AudioClip) -> np.ndarray:
-        """Log-mel features of shape (mels, frames), silence after them, an even number of frames."""
-        silence_s = max(_SILENCE_S, _WINDOW_S - sound.seconds)
-        found = self._model.feature_extractor(sound.samples, padding=round(silence_s * SAMPLE_RATE))
-        return found[:, : found.shape[1] // 2 * 2]
+        return _Decoded(
+            [token for token in tokens if token < self._tokenizer.eot],
+            result.scores[0] * len(tokens) / (len(tokens) + 1),
+            result.no_speech_prob,
+            len(tokens) < most,
+        )
 
 
 def _load(model: str, device: str, threads: int) -> Any:
@@ -174,6 +213,13 @@ def _holds_speech(sound: AudioClip) -> bool:
 
 def _is_spoken(segment: Any) -> bool:
     return not (segment.no_speech_prob > _NO_SPEECH and segment.avg_logprob < _UNSURE)
+
+
+def _says_twice(text: str) -> bool:
+    """Whether three or more words come twice in a row."""
+    words = re.findall(r"[\w']+", text.lower())
+    lengths = range(3, len(words) // 2 + 1)
+    return any(words[i : i + n] == words[i + n : i + 2 * n] for n in lengths for i in range(len(words) - 2 * n + 1))
 
 
 def _repetition(text: str) -> float:
