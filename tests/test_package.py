@@ -60,7 +60,7 @@ ALLOWED: dict[str, set[str]] = {
     "tts": {"speech", "models"},
     "chat": {"export", "models", "llama"},
     "stack": {"speech", "tts", "chat", "classify"},
-    "dialogue": {"stack", "speech", "tts", "chat"},
+    "dialogue": {"stack", "speech", "tts", "chat", "models"},
     "widgets": {"dialogue", "stack", "speech", "tts", "chat", "plots", "models", "emotion_model", "llama"},
 }
 TOP = {"adapters", "cli", "demo", "doctor", "__init__"}

@@ -21,7 +21,7 @@ from voices import silence, spoken
 
 from emolib import stack as stack_module
 from emolib.audio import AudioClip, read_audio, write_wav
-from emolib.chat import Message, OpenAIReplyModel
+from emolib.chat import LlamaReplyModel, Message, OpenAIReplyModel
 from emolib.cli import main
 from emolib.dialogue import (
     FALLBACK,
@@ -40,7 +40,7 @@ from emolib.dialogue import (
 from emolib.dialogue.settings import AgentSettings
 from emolib.dialogue.trace import Trace
 from emolib.emotions import EMOTIONS
-from emolib.errors import InputError, ModelError, ServiceError
+from emolib.errors import DeviceError, InputError, ModelError, ServiceError
 from emolib.speech import NoSpeech, OrderedPlayer, WavSink
 from emolib.stack import Engines, Stack
 
@@ -355,3 +355,27 @@ def test_what_ends_the_conversation_from_outside_is_not_swallowed(question, tmp_
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(cancelled())
+
+
+def test_a_second_conversation_on_the_same_microphone_is_refused(monkeypatch, tmp_path):
+    from emolib.dialogue.session import _microphone
+
+    class Microphone:
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("emolib.speech.SoundDeviceSource", Microphone, raising=False)
+    monkeypatch.setenv("EMOLIB_CACHE", str(tmp_path))
+    with _microphone(), pytest.raises(DeviceError, match="another conversation has the microphone"), _microphone():
+        pass
+    with _microphone():
+        pass
+
+
+def test_a_reply_model_that_is_closed_twice_at_once_is_closed():
+    async def close() -> None:
+        model = LlamaReplyModel()
+        model._model = OpenAIReplyModel(base_url="http://127.0.0.1:9/v1")
+        await asyncio.wait_for(asyncio.gather(model.aclose(), model.aclose()), 5)
+
+    asyncio.run(close())

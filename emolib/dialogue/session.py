@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,7 +15,7 @@ from emolib.dialogue.events import Recordings, events_of, events_of_recordings
 from emolib.dialogue.history import History
 from emolib.dialogue.settings import AgentSettings
 from emolib.dialogue.turn import Turn
-from emolib.errors import InputError, StorageError, UsageError
+from emolib.errors import DeviceError, InputError, StorageError, UsageError
 from emolib.files import storage_errors
 from emolib.stack import Engines, Stack, open_stack
 
@@ -147,18 +147,36 @@ class _Told:
 
 
 @contextmanager
-def _microphone() -> Any:
+def _microphone() -> Iterator[Any]:
+    """Open the microphone of this computer for one conversation.
+
+    DeviceError while another one of this user has it, in whatever process: the two would answer each other.
+    """
+    from filelock import FileLock, Timeout
+
+    from emolib.models import cache_folder
     from emolib.speech import SoundDeviceSource
 
     source = SoundDeviceSource()
+    folder = cache_folder()
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "microphone.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DeviceError(
+            "another conversation has the microphone, and the two would answer each other; end that one first"
+        ) from None
     try:
         yield source
     finally:
         source.close()
+        lock.release()
 
 
 @contextmanager
-def _output(answer: Path | None) -> Any:
+def _output(answer: Path | None) -> Iterator[Any]:
     """Open the loudspeaker, or a WAV that appears when the conversation has gone well."""
     from emolib.speech import SoundDeviceSink, WavSink
 
