@@ -190,7 +190,14 @@ def open_reply_model(name: str = "auto") -> ReplyModel:
     "auto" is the server of OPENAI_BASE_URL (its model in OPENAI_MODEL), OpenAI's GPT with OPENAI_API_KEY, else the
     embedded model. UsageError for a name that is not known and for GPT without a key.
     """
-    from emolib.chat import COMPANION_TEMPERATURE, LlamaReplyModel, OpenAIReplyModel, adapters_off
+    from emolib.chat import (
+        COMPANION_TEMPERATURE,
+        LlamaReplyModel,
+        OpenAIReplyModel,
+        companion_prompt,
+        full_prompt,
+        server_adapters,
+    )
     from emolib.openai_client import allowed_key
 
     if name.lower().endswith(".gguf"):
@@ -206,7 +213,9 @@ def open_reply_model(name: str = "auto") -> ReplyModel:
     if url.startswith(_URL):
         model = model or os.environ.get("OPENAI_MODEL", "")
         options = {"base_url": url, **({"model": model} if model else {})}
-        return OpenAIReplyModel(**options, extra_body=adapters_off(url, allowed_key(url)))
+        adapters = server_adapters(url, allowed_key(url))
+        prompt = companion_prompt if adapters.replies else full_prompt
+        return OpenAIReplyModel(**options, prompt=prompt, extra_body=adapters.body)
     _check_name("reply", name, ("gpt",), ("gpt:",))
     model = name.partition(":")[2] or os.environ.get("OPENAI_MODEL", "")
     return OpenAIReplyModel(model=model) if model else OpenAIReplyModel()

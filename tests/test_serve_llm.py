@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emolib.chat import Message, OpenAIReplyModel, adapters_off
+from emolib.chat import Message, OpenAIReplyModel, server_adapters
 from emolib.classify import EmotionClassifier
 from emolib.cli import main
 from emolib.emotion_model import find_adapter
@@ -81,7 +81,7 @@ def test_interleaved_requests_give_what_each_gives_alone(server: str, plain: str
     alone = [chat(plain, question) for question in QUESTIONS]
     scorer = EmotionClassifier.load(server).scorer
     logits = scorer.label_logits(TEXTS)
-    off = adapters_off(server)
+    off = server_adapters(server).body
     assert off == {"lora": [{"id": 0, "scale": 0.0}]}
     without = replace(scorer, scales=[0.0]).label_logits(TEXTS)
     assert np.abs(without - logits).max() > 4 * ROUNDING, "the adapter does nothing"
@@ -137,7 +137,7 @@ def test_what_an_adapter_needs_survives_as_text():
 
 
 def test_a_server_of_another_kind_has_no_adapters_to_switch_off():
-    assert adapters_off("http://127.0.0.1:9/v1") == {}
+    assert server_adapters("http://127.0.0.1:9/v1").body == {}
 
 
 def test_a_taken_port_is_one_sentence(capsys: pytest.CaptureFixture[str]):

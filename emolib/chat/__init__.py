@@ -6,9 +6,9 @@ from typing import Any
 
 from emolib.chat.bounds import bounded, count_words
 from emolib.chat.compatible import OpenAIReplyModel
-from emolib.chat.local import COMPANION_TEMPERATURE, LlamaReplyModel, adapters_off
+from emolib.chat.local import COMPANION_TEMPERATURE, LlamaReplyModel, server_adapters
 from emolib.chat.messages import Message, ReplyModel
-from emolib.chat.tone import NEUTRAL, TONES, full_prompt, short_prompt, tone_for
+from emolib.chat.tone import NEUTRAL, TONES, companion_prompt, full_prompt, short_prompt, tone_for
 
 __all__ = [
     "COMPANION_TEMPERATURE",
@@ -19,10 +19,11 @@ __all__ = [
     "OpenAIReplyModel",
     "ReplyModel",
     "Understanding",
-    "adapters_off",
     "bounded",
+    "companion_prompt",
     "count_words",
     "full_prompt",
+    "server_adapters",
     "short_prompt",
     "tone_for",
     "understand",

@@ -17,9 +17,9 @@ from emolib.chat.messages import Message
 from emolib.chat.tone import NEUTRAL, PromptStyle, companion_prompt, short_prompt
 from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.errors import ModelError
-from emolib.llama.server import LlamaServerOptions, start_server, thread_budget
+from emolib.llama.server import CHAT_TASK, LlamaServerOptions, start_server, thread_budget
 
-__all__ = ["COMPANION_TEMPERATURE", "LlamaReplyModel", "adapters_off"]
+__all__ = ["COMPANION_TEMPERATURE", "LlamaReplyModel", "ServerAdapters", "server_adapters"]
 
 #: What is remembered of prompts: the two openings, and the present conversation after either.
 _REMEMBERED_MIB = 256
@@ -141,11 +141,35 @@ class LlamaReplyModel:
         return embedded_chat_gguf() if self.gguf is None else Path(self.gguf)
 
 
-def adapters_off(url: str, api_key: str | None = None) -> dict[str, Any]:
-    """What a chat request to the llama-server at `url` (with or without /v1) has to carry to get the base model alone.
+@dataclass(frozen=True)
+class ServerAdapters:
+    """What a chat request to a llama-server has to carry: a scale for each adapter that is loaded there.
 
-    Each adapter that is loaded there gets scale 0, whatever an earlier request asked for. Empty for a server of
-    another kind, and for one that does not answer within two seconds.
+    An adapter for chat that emolib exported gets scale 1 (`replies`: there is one), every other scale 0, whatever an
+    earlier request asked for.
+    """
+
+    scales: tuple[float, ...] = ()
+
+    @property
+    def replies(self) -> bool:
+        """Whether an adapter of the server replies, rather than its base model."""
+        return 1.0 in self.scales
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The field for `extra_body`; empty if no adapter is loaded."""
+        return (
+            {"lora": [{"id": number, "scale": scale} for number, scale in enumerate(self.scales)]}
+            if self.scales
+            else {}
+        )
+
+
+def server_adapters(url: str, api_key: str | None = None) -> ServerAdapters:
+    """Ask the llama-server at `url` (with or without /v1) for its adapters.
+
+    None for a server of another kind, and for one that does not answer within two seconds.
     """
     import requests
 
@@ -156,9 +180,12 @@ def adapters_off(url: str, api_key: str | None = None) -> dict[str, Any]:
             answer = session.get(f"{url.rstrip('/').removesuffix('/v1')}/lora-adapters", headers=headers, timeout=2)
             loaded = answer.json() if answer.ok else []
     except (requests.RequestException, ValueError):
-        return {}
-    numbers = [entry.get("id") for entry in loaded if isinstance(entry, dict)] if isinstance(loaded, list) else []
-    return {"lora": [{"id": number, "scale": 0.0} for number in numbers]} if numbers else {}
+        return ServerAdapters()
+    if not isinstance(loaded, list):
+        return ServerAdapters()
+    tasks = [entry.get("task_name", "") for entry in loaded if isinstance(entry, dict)]
+    companion = tasks.index(CHAT_TASK) if CHAT_TASK in tasks else None
+    return ServerAdapters(tuple(float(number == companion) for number in range(len(tasks))))
 
 
 def _serve(gguf: Path, adapters: Sequence[Path], threads: int, context: int) -> Any:

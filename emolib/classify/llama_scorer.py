@@ -20,7 +20,7 @@ import numpy as np
 from emolib.emotions import EMOTIONS
 from emolib.errors import MissingDependency, ModelError, ServiceError, UsageError
 from emolib.llama.gguf import check_fits, read_header
-from emolib.llama.server import EmotionTask, LlamaServerOptions, start_server
+from emolib.llama.server import CHAT_TASK, EmotionTask, LlamaServerOptions, start_server
 from emolib.prompting.templates import PAPER, Prompt, get_prompt
 
 if TYPE_CHECKING:
@@ -176,8 +176,9 @@ def open_server(url: str, api_key: str | None = None, adapter: str | None = None
     names = [Path(str(entry["path"]).replace("\\", "/")).stem for entry in loaded]
     if not names and adapter is None:
         return scorer, EmotionTask()
-    if adapter is None and len(names) == 1:
-        adapter = names[0]
+    classifying = [n for n, entry in zip(names, loaded, strict=True) if entry.get("task_name") != CHAT_TASK]
+    if adapter is None and len(classifying) == 1:
+        adapter = classifying[0]
     if adapter not in names:
         there = ", ".join(names) or "none"
         asked = f"no adapter {adapter!r}" if adapter else "more than one adapter"

@@ -11,6 +11,7 @@ from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import UsageError
 from emolib.export.serving import DEFAULT_OPTIONS
 from emolib.llama.server import LlamaServerOptions
+from emolib.stack import COMPANION
 
 __all__ = ["export", "serve_llm", "serve_tts"]
 
@@ -56,7 +57,9 @@ class ServeLlmOptions:
     """What is served."""
 
     model: Path | None = option("a base GGUF file (default: the embedded chat model)", None)
-    adapter: tuple[str, ...] = option("everyday, carer, run folders or LoRA GGUF files", (DEFAULT_EMOTION_MODEL,))
+    adapter: tuple[str, ...] = option(
+        "everyday, carer, companion, runs or LoRA GGUF files", (DEFAULT_EMOTION_MODEL, COMPANION)
+    )
 
 
 @command(

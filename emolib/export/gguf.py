@@ -18,7 +18,7 @@ from emolib.errors import StorageError, UsageError
 from emolib.export.manifest import ExportedFile, Manifest
 from emolib.files import sha256, storage_errors, write_json
 from emolib.llama.gguf import VOCABULARY, add_metadata, read_header, with_tensors_of
-from emolib.llama.server import TASK_KEY, EmotionTask
+from emolib.llama.server import CHAT_TASK, TASK_KEY, EmotionTask
 from emolib.llama.tools import (
     QUANTISATIONS,
     convert_adapter,
@@ -159,7 +159,7 @@ def _kept_in_f16(full: Path) -> Callable[[str], bool]:
 
 def _adapter_notes(source: AdapterSource) -> dict[str, str | float]:
     if source.task == "chat":
-        return {"emolib.task": "chat"}
+        return {"emolib.task": "chat", TASK_KEY: CHAT_TASK}
     return {**_notes(source), TASK_KEY: str(_task(source))}
 
 

@@ -21,10 +21,12 @@ from emolib.emotions import ABSTAIN_BELOW
 from emolib.errors import MissingDependency, ModelError, ServiceError, UsageError
 from emolib.prompting.templates import PAPER
 
-__all__ = ["TASK_KEY", "EmotionTask", "LlamaServerOptions", "start_server", "thread_budget"]
+__all__ = ["CHAT_TASK", "TASK_KEY", "EmotionTask", "LlamaServerOptions", "start_server", "thread_budget"]
 
 #: Where llama.cpp looks in an adapter file for what the server repeats as `task_name`.
 TASK_KEY = "adapter.lora.task_name"
+#: The task name of an adapter that replies.
+CHAT_TASK = "emolib chat"
 
 
 @dataclass(frozen=True)
