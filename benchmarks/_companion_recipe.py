@@ -1,8 +1,8 @@
 """How the bundled adapter `companion` is trained: the marks of its corpus, and the command.
 
     python -m benchmarks._companion_recipe OUT
-    emolib train --task chat --data OUT/train.jsonl --validation OUT/heldout.jsonl --out runs/companion --set epochs=2 \\
-        eval_steps=100 eval_examples=48
+    emolib train --task chat --data OUT/train.jsonl --validation OUT/heldout.jsonl --out runs/companion \\
+        --set epochs=2 eval_steps=100 eval_examples=48
 
 In the corpus each message of the user carries the emotion that its author meant. In a conversation the mark is the tone
 that the policy chooses, from what `everyday` hears. So the training file has the policy's tones, and of 40 % of the

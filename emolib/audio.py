@@ -60,7 +60,7 @@ class AudioClip:
         return len(self.samples) / self.sample_rate
 
     def resample(self, sample_rate: int) -> AudioClip:
-        """The same sound at another rate (soxr, high quality); the clip itself where it has that rate."""
+        """Return the same sound at another rate (soxr, high quality); the clip itself if it has that rate."""
         if sample_rate == self.sample_rate:
             return self
         return AudioClip(resample(self.samples, self.sample_rate, sample_rate), sample_rate, self.name)
@@ -74,7 +74,7 @@ def read_audio(path: str | Path) -> AudioClip:
     """The sound of a WAV, FLAC, MP3 or OGG file, its channels mixed down, at the rate of the file.
 
     A WAV that was written as a stream, with a data size of 0 or 0xFFFFFFFF, is read to the end of the file.
-    InputError where the file is missing, empty, damaged or no sound, or holds NaN.
+    InputError if the file is missing, empty, damaged or no sound, or holds NaN.
     """
     soundfile = _soundfile()
     path = Path(path)
@@ -116,7 +116,7 @@ def from_pcm16(data: bytes | memoryview) -> np.ndarray:
 
 
 def write_wav(path: str | Path, clip: AudioClip) -> None:
-    """Write `clip` as 16-bit PCM WAV; the file appears whole or not at all. StorageError where it cannot."""
+    """Write `clip` as 16-bit PCM WAV; the file appears whole or not at all. StorageError if it cannot."""
     data = wav_bytes(clip)
     with atomic_path(Path(path)) as temporary:
         temporary.write_bytes(data)

@@ -150,7 +150,7 @@ def _base_model(gpu: _Gpu, hub: str) -> Stage:
 
 
 def _weights(finder: str, name: str, because: str) -> tuple[str, str]:
-    """`name` and `because` where the weights are installed, else "missing" and how to get them."""
+    """`name` and `because` if the weights are installed, else "missing" and how to get them."""
     from emolib import models
 
     try:

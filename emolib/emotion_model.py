@@ -59,7 +59,7 @@ _TASKS = {
 class AdapterSource:
     """Where an emotion model comes from: the base model's name, and the adapter folder (None = the base alone).
 
-    `base_sha256` is the hash that the adapter was trained on, where it is known.
+    `base_sha256` is the hash that the adapter was trained on, if it is known.
     """
 
     base: str
@@ -73,7 +73,7 @@ class AdapterSource:
 
 @dataclass(frozen=True)
 class EmotionModel:
-    """A loaded base model, with its adapter where there is one, and everything that inference needs.
+    """A loaded base model, with its adapter if there is one, and everything that inference needs.
 
     `model` is in evaluation mode: a PEFT model, or the plain base. `model.disable_adapter()` gives the base back.
     """
@@ -161,7 +161,7 @@ def load_emotion_model(
 ) -> EmotionModel:
     """Load what `find_adapter` finds, in evaluation mode.
 
-    ModelError where the adapter is damaged or belongs to another base model.
+    ModelError if the adapter is damaged or belongs to another base model.
     """
     source = name if isinstance(name, AdapterSource) else find_adapter(name)
     base = resolve_base(source.base)
@@ -173,7 +173,7 @@ def load_emotion_model(
 
 
 def read_adapter_notes(adapter: Path) -> dict[str, Any]:
-    """The `emolib.json` of an adapter folder; empty where there is none."""
+    """The `emolib.json` of an adapter folder; empty if there is none."""
     path = adapter / NOTES
     if not path.is_file():
         return {}

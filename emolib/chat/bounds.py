@@ -25,7 +25,7 @@ def count_words(text: str) -> int:
 async def bounded(pieces: AsyncGenerator[str, None], max_words: int) -> AsyncIterator[str]:
     """The pieces of a reply up to the last sentence that ends within `max_words`.
 
-    Nothing is yielded before the first letter or digit, and nothing at all where there is none.
+    Nothing is yielded before the first letter or digit, and nothing at all if there is none.
     A sentence that is longer than the limit is cut at its last clause, or at the limit, and closed
     with an ellipsis. `pieces` is closed as soon as the limit is reached, which stops the model.
     """

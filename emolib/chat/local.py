@@ -70,7 +70,7 @@ class LlamaReplyModel:
         return self._server.listening_address if self._server else None
 
     def start(self) -> None:
-        """Load the file and have what stands before every history read, where that has not been done."""
+        """Load the file and have what stands before every history read, if that has not been done."""
         self._started()
         with self._lock:
             if not self._has_read:
@@ -105,7 +105,7 @@ class LlamaReplyModel:
     async def stream(
         self, history: Sequence[Message], emotion: EmotionScores | None, tone: str | None = None
     ) -> AsyncIterator[str]:
-        """The reply in pieces of a token; ModelError where the file cannot be loaded."""
+        """The reply in pieces of a token; ModelError if the file cannot be loaded."""
         model = await asyncio.to_thread(self._started)
         async with aclosing(model.stream(history, emotion, tone)) as pieces:
             async for piece in pieces:

@@ -19,7 +19,7 @@ class ReplyModel(Protocol):
     `stream` takes the messages so far (the last one is the user's), the emotion heard in it (None: not
     known) and the tone to answer in (a name in `emolib.chat.TONES` or a sentence; None: that of the
     emotion), and yields the reply in pieces whose concatenation is never empty; it raises ServiceError
-    or ModelError where there is no reply. A history that begins with a system message keeps it, else the
+    or ModelError if there is no reply. A history that begins with a system message keeps it, else the
     model writes its own from emotion and tone (`emolib.chat.tone`). `aclose` frees what the model holds;
     it may be called twice.
     """

@@ -69,7 +69,7 @@ _REMARK = ("The shop opens at nine on Saturdays.", "Good to know, thank you. Are
 
 
 def tone_for(emotion: EmotionScores | None) -> str:
-    """The name of the tone for `emotion`: neutral where it is None or below its confidence."""
+    """The name of the tone for `emotion`: neutral if it is None or below its confidence."""
     return NEUTRAL if emotion is None or emotion.abstained else emotion.label
 
 

@@ -25,7 +25,7 @@ _EXAMPLE = "My train was cancelled and I missed my sister's wedding."
 
 
 class Understanding(BaseModel):
-    """What a message is about. The texts are short phrases; `cause` is empty where there is no emotion."""
+    """What a message is about. The texts are short phrases; `cause` is empty if there is no emotion."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, frozen=True)
 

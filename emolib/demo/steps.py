@@ -44,7 +44,7 @@ class Step:
     make: Callable[[DemoFolder], None]
 
     def finished(self, folder: DemoFolder) -> bool:
-        """True where the step ran to its end: an interrupted one may have left a part of its result."""
+        """True if the step ran to its end: an interrupted one may have left a part of its result."""
         return self.name in folder.seconds() and self.result.exists()
 
 

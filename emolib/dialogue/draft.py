@@ -30,7 +30,7 @@ class Draft:
             raise piece.error
 
     async def drop(self) -> None:
-        """Stop the model, where it is still writing."""
+        """Stop the model, if it is still writing."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 

@@ -56,7 +56,7 @@ class History:
 
     @classmethod
     def load(cls, path: str | Path, max_tokens: int = 1200) -> History:
-        """The history that `save` wrote; empty where there is no file. InputError names a line that is none."""
+        """The history that `save` wrote; empty if there is no file. InputError names a line that is none."""
         path = Path(path)
         if not path.exists():
             return cls(max_tokens=max_tokens)

@@ -65,7 +65,7 @@ _HEAVY = ("sadness", "anger", "fear")
 
 
 def choose_style(emotions: Sequence[EmotionScores]) -> ResponseStyle:
-    """The style of `RESPONSE_STYLES`, its voice weaker where the emotion is less certain; neutral on abstention."""
+    """The style of `RESPONSE_STYLES`, its voice weaker if the emotion is less certain; neutral on abstention."""
     if not emotions or emotions[-1].abstained:
         return NEUTRAL_STYLE
     felt = emotions[-1]
@@ -74,7 +74,7 @@ def choose_style(emotions: Sequence[EmotionScores]) -> ResponseStyle:
 
 
 def trend(emotions: Sequence[EmotionScores]) -> Trend | None:
-    """How the newest of `emotions` follows the one before; None where either is unclear, or it merely changed."""
+    """How the newest of `emotions` follows the one before; None if either is unclear, or it merely changed."""
     latest = emotions[-2:]
     if len(latest) < 2 or any(each.abstained for each in latest):
         return None

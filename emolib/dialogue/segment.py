@@ -1,7 +1,7 @@
 """A stream of characters cut into clauses that can be spoken one by one.
 
 The first clause is cut early, at the first comma after 10 characters, so that speech can begin while
-the rest is still being written; after it whole sentences are cut. Where there is no punctuation, modal
+the rest is still being written; after it whole sentences are cut. If there is no punctuation, modal
 particles and discourse markers (`emolib.dialogue.particles`) stand in for it. A block of code stays in one
 clause, because no part of it is spoken. Nothing is lost or moved: the clauses joined are the text, and how the
 stream was chopped into pieces changes nothing.

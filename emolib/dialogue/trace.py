@@ -48,7 +48,7 @@ class Trace:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Record the time that the block takes, also where it fails."""
+        """Record the time that the block takes, also if it fails."""
         start = self.clock()
         try:
             yield

@@ -41,7 +41,7 @@ class FormatError:
 
 
 def format_error(generated: str) -> str | None:
-    """The kind of format error of `generated` (a key of ERROR_KINDS), or None where it is a label to the letter."""
+    """The kind of format error of `generated` (a key of ERROR_KINDS), or None if it is a label to the letter."""
     if parse_emotion(generated):
         return None
     text = generated.strip()

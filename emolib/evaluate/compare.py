@@ -45,7 +45,7 @@ class RunComparison:
 def compare_runs(first: str | Path, second: str | Path) -> RunComparison:
     """Compare two runs that `evaluate_run` judged on the same corpus.
 
-    InputError where one was not judged yet, or the two on different rows.
+    InputError if one was not judged yet, or the two on different rows.
     """
     answers = [_predictions(Path(run)) for run in (first, second)]
     if answers[0]["data"]["sha256"] != answers[1]["data"]["sha256"] or answers[0]["rows"] != answers[1]["rows"]:

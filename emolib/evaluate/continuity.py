@@ -66,7 +66,7 @@ class Conversation:
         return [{"role": ("user", "assistant")[at % 2], "content": turn} for at, turn in enumerate(self.turns)]
 
     def continued_by(self, reply: str) -> bool:
-        """True where `reply` has one of the words or beginnings of words in `uses`."""
+        """True if `reply` has one of the words or beginnings of words in `uses`."""
         return any(re.search(rf"(?<!\w){re.escape(word)}", reply, re.IGNORECASE) for word in self.uses)
 
 
@@ -140,7 +140,7 @@ def measure_continuity(
     """Hold the conversations with the base, merged and switched model of `run` (a run folder, or an adapter).
 
     `max_new_tokens` bounds a reply. Into a run folder it writes continuity.json and the figure of what was forgotten.
-    InputError where `run` has no adapter; ModelError where the base model has no chat template.
+    InputError if `run` has no adapter; ModelError if the base model has no chat template.
     """
     from emolib.emotion_model import AdapterSource, find_adapter, load_emotion_model
 

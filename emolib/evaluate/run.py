@@ -55,7 +55,7 @@ class Metrics:
 
     @property
     def partial(self) -> bool:
-        """True where the evaluation was stopped before the last row."""
+        """True if the evaluation was stopped before the last row."""
         return len(self.judged) < self.rows
 
     @cached_property

@@ -83,7 +83,7 @@ class GGUFHeader:
 
 
 def read_header(path: Path) -> GGUFHeader:
-    """The header of the GGUF file `path`; ModelError where it is none, or is cut short."""
+    """The header of the GGUF file `path`; ModelError if it is none, or is cut short."""
     if not path.is_file():
         raise ModelError(f"there is no GGUF file {path}; make one with: emolib export RUN --out FOLDER")
     try:
@@ -98,7 +98,7 @@ def read_header(path: Path) -> GGUFHeader:
 
 
 def check_fits(adapter: GGUFHeader, base: GGUFHeader) -> None:
-    """UsageError or ModelError where the LoRA file `adapter` cannot sit on the model file `base`."""
+    """UsageError or ModelError if the LoRA file `adapter` cannot sit on the model file `base`."""
     if not adapter.is_adapter:
         raise UsageError(f"{adapter.path} is a whole model, not an adapter; name it alone")
     if base.is_adapter:

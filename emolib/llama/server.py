@@ -42,7 +42,7 @@ class EmotionTask:
 
     @classmethod
     def parse(cls, text: str) -> EmotionTask | None:
-        """The task that `text` says, or None where it is none of ours."""
+        """The task that `text` says, or None if it is none of ours."""
         found = re.fullmatch(r"emolib prompt=(\S+) temperature=(\S+) abstain_below=(\S+)", text)
         return cls(found[1], float(found[2]), float(found[3])) if found else None
 
@@ -75,7 +75,7 @@ class LlamaServerOptions:
 def thread_budget(limit: int = 4) -> int:
     """Threads for llama.cpp: the cores that this process may use less one, at least 1 and at most `limit`.
 
-    llama.cpp's threads wait for each other after every operation. Where one of them has to share its
+    llama.cpp's threads wait for each other after every operation. If one of them has to share its
     core all of them stand still: on 2 cores with one busy, 2 threads took 8 to 34 s for a reply that 1
     thread wrote in under 2 s, and on 2 idle cores the second thread saves a third of 0.8 s.
     """
@@ -87,7 +87,7 @@ def start_server(model: Path, options: LlamaServerOptions, adapters: Sequence[Pa
     """Load the GGUF file `model` with LoRA GGUF `adapters`, and serve them until the result is let go of.
 
     The result has `listening_address`, a URL. UsageError for an address that others can reach without a key,
-    ServiceError for a port that is taken, ModelError where llama.cpp cannot load the files.
+    ServiceError for a port that is taken, ModelError if llama.cpp cannot load the files.
     """
     try:
         import xllamacpp

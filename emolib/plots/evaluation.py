@@ -34,7 +34,7 @@ def confusion_matrix(metrics: Mapping[str, Any]) -> Chart:
 def reliability(metrics: Mapping[str, Any]) -> Chart:
     """Accuracy against confidence in equal-width bins, and beside it the accuracy of what is not abstained on.
 
-    `metrics` are those of `evaluate_run`. InputError where they were made without label scores.
+    `metrics` are those of `evaluate_run`. InputError if they were made without label scores.
     """
     if not metrics.get("constrained"):
         raise InputError("these metrics have no label scores: there is no confidence to draw")

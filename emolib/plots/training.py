@@ -57,7 +57,7 @@ def cross_entropy_loss(*runs: RunFolder | Path | str) -> Chart:
 
 
 def open_run(run: RunFolder | Path | str) -> RunFolder:
-    """`run` as a run folder; InputError where it is none."""
+    """`run` as a run folder; InputError if it is none."""
     from emolib.finetune import RunFolder
 
     return run if isinstance(run, RunFolder) else RunFolder.open(run)

@@ -70,7 +70,7 @@ class PromptEncoder:
     `end_id` the token that ends a response. Texts are stripped of white space at both ends: it carries
     nothing, and it could be joined to the prefix's last token.
 
-    Raises ModelError where the first tokens of two labels are the same (the classifier tells labels apart
+    Raises ModelError if the first tokens of two labels are the same (the classifier tells labels apart
     by them) or where the label's tokens depend on what stands before it.
     """
 
@@ -114,7 +114,7 @@ class PromptEncoder:
         return [min(len(tokens), self.max_length) for tokens in ids]
 
     def too_long(self, text: str) -> bool:
-        """True where `text` does not fit into `max_length` with the prompt and is cut."""
+        """True if `text` does not fit into `max_length` with the prompt and is cut."""
         return len(self._suffix(text.strip())) > self._suffix_limit
 
     def example(self, text: str, label: str, *, loss_on: str = "response") -> Example:
@@ -127,7 +127,7 @@ class PromptEncoder:
         """`text` with a probability for each label (those absent are 0).
 
         `loss_on` is "response" (targets are the label and the end token) or "all" (the text and the bridge
-        too; the prefix's own targets are added where the prefix is run).
+        too; the prefix's own targets are added if the prefix is run).
         """
         unknown = [label for label in weights if label not in self.label_ids]
         total = sum(weights.values())

@@ -19,7 +19,7 @@ _UPSET_DB = 10.0
 def calibrate(clip: AudioClip) -> NoiseProfile:
     """The ambience in a clip of one or two seconds in which nobody speaks.
 
-    Single loud frames (a door, a cough) are left out. InputError where the clip is under 0.3 s.
+    Single loud frames (a door, a cough) are left out. InputError if the clip is under 0.3 s.
     """
     if clip.seconds < _LEAST_SECONDS:
         raise InputError(f"{clip.name} has {clip.seconds:.2f} s; calibration needs a second or two of room noise")

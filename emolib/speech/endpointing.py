@@ -44,9 +44,9 @@ class EndpointSettings:
     """When speech starts and ends; seconds, and probabilities of the detector.
 
     How long the silence after the last speech has to be depends on what is known. Words: `open_s` or
-    `hesitant_s` where they sound so, `complete_s` where they sound complete. Voice, where a turn detector
-    listens: `complete_s` where it hears an end, unless the utterance has only opened a sentence so far;
-    `unfinished_s` where it hears none. `hang_over_s` where nothing is known, or the two disagree.
+    `hesitant_s` if they sound so, `complete_s` if they sound complete. Voice, where a turn detector
+    listens: `complete_s` if it hears an end, unless the utterance has only opened a sentence so far;
+    `unfinished_s` if it hears none. `hang_over_s` if nothing is known, or the two disagree.
     """
 
     on: float = 0.5
@@ -95,7 +95,7 @@ class SpeechEnd:
 class Endpointer:
     """Frames in, utterances out. Positions count samples from the first frame pushed.
 
-    `turn`, where given, hears in the voice whether a pause is an end.
+    `turn`, if given, hears in the voice whether a pause is an end.
     """
 
     def __init__(

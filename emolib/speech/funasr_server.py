@@ -40,7 +40,7 @@ class FunASRServer:
 
     `timeout_s` bounds the connection and the wait for the final answer; `hotwords` are preferred; `api_key` goes
     into the handshake as a bearer token, for a server behind a proxy that wants one; `tls` is the context for
-    wss:// where the server has a certificate of its own making.
+    wss:// if the server has a certificate of its own making.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class FunASRServer:
         self._tls = tls
 
     def transcribe(self, clip: AudioClip) -> Transcript:
-        """The text of a clip of any rate. NoSpeech where there is none, ServiceError where the server fails."""
+        """The text of a clip of any rate. NoSpeech if there is none, ServiceError if the server fails."""
         samples = clip.resample(SAMPLE_RATE).samples
         if not np.any(samples):
             raise NoSpeech(clip)
@@ -151,7 +151,7 @@ class FunASRServerStream:
             return (found if found.text else None), self._covered
 
     def finish(self, spoken: int) -> Transcript:
-        """The transcript. NoSpeech where nothing was understood, ServiceError where the server failed."""
+        """The transcript. NoSpeech if nothing was understood, ServiceError if the server failed."""
         if len(self._rest):
             self._outbox.put(to_pcm16(self._rest))
             self._rest = self._rest[:0]
@@ -265,7 +265,7 @@ class _Answers:
         return self.complete or (self._last_final_at is not None and now - self._last_final_at > _SETTLED_S)
 
     def take(self, answer: dict[str, Any], now: float) -> bool:
-        """Note an answer; True where it changed the text. ServiceError where it reports a failure."""
+        """Note an answer; True if it changed the text. ServiceError if it reports a failure."""
         if answer.get("error"):
             raise ServiceError(str(answer["error"])[:200])
         text = str(answer.get("text") or "").strip(" ")

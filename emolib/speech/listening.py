@@ -78,7 +78,7 @@ Event = SpeechLikely | FalseAlarm | SpeechStart | Partial | SpeechEnd | Transcri
 
 
 def utterances(source: AudioSource, endpointer: Endpointer, *, save_to: Path | None = None) -> Iterator[AudioClip]:
-    """The utterances of `source`, each with its pre-roll; written as WAV files to `save_to` where given."""
+    """The utterances of `source`, each with its pre-roll; written as WAV files to `save_to` if given."""
     for end in _ends(source, endpointer):
         if save_to:
             write_wav(save_to / f"utterance-{end.start / SAMPLE_RATE:09.2f}.wav", end.clip)

@@ -52,7 +52,7 @@ def monitor(
     """Measure the room, then show what is heard until `source` ends or `seconds` have passed.
 
     On a terminal the level moves in place; elsewhere only the utterances are written. They are saved as
-    WAV files to `save_to` where given. Gives the ambience that was measured.
+    WAV files to `save_to` if given. Gives the ambience that was measured.
     """
     frames = source.frames()
     ambience = _measure(frames, out, calibration_s)

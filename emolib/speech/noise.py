@@ -52,7 +52,7 @@ class NoiseProfile:
 
     @property
     def too_loud(self) -> bool:
-        """True where speech at a usual distance would hardly stand out."""
+        """True if speech at a usual distance would hardly stand out."""
         return self.floor_dbfs > _LOUD_ROOM_DBFS
 
     def advice(self) -> str:
@@ -87,7 +87,7 @@ class NoiseFloor:
         return float(np.mean(np.clip(10 * np.log10(powers / self._bands), -5.0, 30.0)))
 
     def follow(self, powers: np.ndarray, level: float) -> None:
-        """Move towards a frame in which nobody speaks: within 1.5 s, and faster where the floor is an assumption."""
+        """Move towards a frame in which nobody speaks: within 1.5 s, and faster if the floor is an assumption."""
         self._frames += 1
         rate = max(FRAME / SAMPLE_RATE / _TIME_CONSTANT_S, 1 / (self._frames + 1))
         self._bands += rate * (powers - self._bands)

@@ -25,7 +25,7 @@ _HELD_BACK = np.zeros(0, dtype=np.float32)
 class Played:
     """How much of sentence `number` was heard: `samples` of `total`, at the rate of the sink.
 
-    `total` is what was given of it so far, and all of it where it is `whole`.
+    `total` is what was given of it so far, and all of it if it is `whole`.
     """
 
     number: int
@@ -157,7 +157,7 @@ class OrderedPlayer:
         return self._first_sample_at
 
     def _pull(self, count: int) -> np.ndarray:
-        """The next samples, at most `count`, for the sink; fewer where nothing is ready."""
+        """The next samples, at most `count`, for the sink; fewer if nothing is ready."""
         with self._changed:
             if self._stopped or self._paused:
                 tail, self._fade_out_left = self._fade_out_left, None

@@ -18,7 +18,7 @@ from emolib.speech.sources import import_pyaudio, import_sounddevice
 
 __all__ = ["AudioSink", "NullSink", "Pull", "PyAudioSink", "SoundDeviceSink", "WavSink"]
 
-#: Gives the next samples, at most as many as asked for; fewer or none where nothing is ready.
+#: Gives the next samples, at most as many as asked for; fewer or none if nothing is ready.
 Pull = Callable[[int], np.ndarray]
 
 _BLOCK_S = 0.01

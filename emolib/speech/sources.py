@@ -123,7 +123,7 @@ class FileSource(_Source):
 
 
 class _QueuedSource(_Source):
-    """Blocks put into a bounded queue by another thread; the oldest is dropped where nobody takes them."""
+    """Blocks put into a bounded queue by another thread; the oldest is dropped if nobody takes them."""
 
     def __init__(self, name: str, sample_rate: int, timeout_s: float | None) -> None:
         self.name = name
@@ -133,7 +133,7 @@ class _QueuedSource(_Source):
         self._blocks: queue.Queue[np.ndarray | None] = queue.Queue(_WAITING_BLOCKS)
 
     def frames(self) -> Iterator[np.ndarray]:
-        """The frames as they come. DeviceError where none has come for two seconds."""
+        """The frames as they come. DeviceError if none has come for two seconds."""
         framer = Framer(self._sample_rate)
         while (block := self._next_block()) is not None:
             yield from framer.push(block)
@@ -193,7 +193,7 @@ class _DeviceSource(_QueuedSource, ABC):
         self._stop: Callable[[], None] | None = None
 
     def frames(self) -> Iterator[np.ndarray]:
-        """The frames as they are recorded. DeviceError where the device cannot be opened or stops."""
+        """The frames as they are recorded. DeviceError if the device cannot be opened or stops."""
         self.close()
         self._blocks = queue.Queue(_WAITING_BLOCKS)
         self._stop = self._open()

@@ -17,7 +17,7 @@ __all__ = ["SmartTurn", "TurnDetector", "TurnWatch", "best_turn_detector"]
 
 _WINDOW_S = 8
 _FRAMES = 100 * _WINDOW_S
-#: A turn detector is asked after so much silence, and once more where it heard no end the first time.
+#: A turn detector is asked after so much silence, and once more if it heard no end the first time.
 _ASK_AFTER_S = (0.09, 0.33)
 #: How long listening goes on beside a question before it waits for the answer.
 _ANSWER_S = 0.15
@@ -96,7 +96,7 @@ class TurnWatch:
 
 
 def best_turn_detector() -> TurnDetector | None:
-    """Smart Turn, or None where its weights are not installed: words and silence decide alone."""
+    """Smart Turn, or None if its weights are not installed: words and silence decide alone."""
     try:
         return SmartTurn()
     except EmolibError:

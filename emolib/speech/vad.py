@@ -98,7 +98,7 @@ class SileroDetector:
 
 
 class GateDetector:
-    """The energy gate alone: one where a frame is louder than the gate of the room."""
+    """The energy gate alone: one when a frame is louder than the gate of the room."""
 
     def __init__(self, ambience: NoiseProfile = QUIET_ROOM) -> None:
         self._gate = ambience.gate_dbfs
@@ -115,7 +115,7 @@ class FusedDetector:
 
     The excess carries the signal-to-noise ratio: in a quiet room it decides, in a loud one it is near
     zero and the voice detector decides. The weights come from `benchmarks/_fit_detector.py`. The floor
-    follows the room where the voice detector is sure that nobody speaks.
+    follows the room while the voice detector is sure that nobody speaks.
     """
 
     def __init__(self, voice: VoiceDetector, ambience: NoiseProfile = QUIET_ROOM) -> None:

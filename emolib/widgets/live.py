@@ -137,7 +137,7 @@ class LivePanel:
             self._act(kind, content, buffers)
 
     def _act(self, kind: str | None, content: dict[str, Any], buffers: list[memoryview]) -> None:
-        """What a button, a chooser or an upload asks for; where it cannot be done, the status says why."""
+        """What a button, a chooser or an upload asks for; if it cannot be done, the status says why."""
         try:
             if kind in self._ACTIONS:
                 if kind in ("calibrate", "talk"):
@@ -261,7 +261,7 @@ class LivePanel:
         self.widget.send({"kind": "sound", "sent": time.time() * 1000}, [pcm])
 
     def _meet_voices(self, engines: Engines) -> str:
-        """Offer the voices of the speech service; a remark where the chosen one is not among them."""
+        """Offer the voices of the speech service; a remark if the chosen one is not among them."""
         if not isinstance(engines.synthesizer, _HasVoices):
             return ""
         self._offered["voice"] = [OWN_VOICE, *engines.synthesizer.voices()]

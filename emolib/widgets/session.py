@@ -60,7 +60,7 @@ class Session:
         self._thread.start()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until everything is released; False where it is not within `timeout_s`."""
+        """Wait until everything is released; False if it is not within `timeout_s`."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 

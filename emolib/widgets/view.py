@@ -16,7 +16,7 @@ _UPLOAD_LIMIT = 8_000_000
 
 
 def new_view() -> Any:
-    """The anywidget of a panel. MissingDependency where anywidget is not installed."""
+    """The anywidget of a panel. MissingDependency if anywidget is not installed."""
     try:
         import anywidget
         import traitlets
