@@ -21,7 +21,8 @@ from emolib.classify import classify_file
 from emolib.cli import COMMANDS, find_command, main
 from emolib.data.clean_settings import CleanSettings
 from emolib.export.serving import DEFAULT_OPTIONS
-from emolib.finetune import TrainSettings, plan, preset
+from emolib.finetune import TrainSettings, get_task, preset
+from emolib.finetune.tasks import TASKS
 from emolib.llama.server import LlamaServerOptions
 from emolib.stack import Stack
 from emolib.tts import serve
@@ -199,7 +200,6 @@ def test_defaults_are_those_of_the_library(monkeypatch: pytest.MonkeyPatch) -> N
     [
         ("classify", classify_file, ["part_rows"]),
         ("serve-tts", serve, ["host", "port", "engine"]),
-        ("plan", plan, ["rows", "tokens"]),
     ],
 )
 def test_help_shows_the_default_of_a_function_which_gets_nothing_when_nothing_is_given(
@@ -211,6 +211,13 @@ def test_help_shows_the_default_of_a_function_which_gets_nothing_when_nothing_is
         default = inspect.signature(function).parameters[parameter].default
         assert f"(default: {default})" in helps[f"{options.kind.__name__}.{parameter}"]
         assert getattr(read(name)[options.kind], parameter) is None
+
+
+def test_help_shows_the_defaults_of_each_task() -> None:
+    helps = " ".join(action.help or "" for action in find_command("plan").parser("plan", "")._actions)
+    for task in map(get_task, TASKS):
+        assert f"{task.name} {task.planned_rows}" in helps
+        assert f"{task.name} {task.planned_tokens}" in helps
 
 
 def test_the_options_of_the_speech_service_are_its_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,6 +293,7 @@ def test_a_training_starts_from_its_preset(monkeypatch: pytest.MonkeyPatch) -> N
         ("--set dtype=float32 lora_rank=8", {"dtype": "float32", "lora_rank": 8}),
         ("--learning-rate 5e-4 --set learning_rate=1e-4 max_steps=3", {"learning_rate": 1e-4, "max_steps": 3}),
         ("--epochs 2", {"epochs": 2.0, "max_steps": -1}),
+        ("--task chat", {"task": "chat", "max_steps": -1}),
         ("--epochs 2 --steps 5", {"epochs": 2.0, "max_steps": 5}),
     ],
 )

@@ -10,6 +10,7 @@ from emolib.cli.console import print_json
 from emolib.cli.options import Options, argument, command, option
 from emolib.finetune.presets import PRESETS
 from emolib.finetune.settings import TrainSettings
+from emolib.finetune.tasks import TASKS, get_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,13 @@ _SELDOM_CHANGED = (
     "weight_decay", "max_grad_norm", "max_steps", "eval_steps", "eval_examples", "checkpoint_steps", "start_from",
     "project",
 )  # fmt: skip
+
+
+def _by_task(name: str) -> str:
+    """Return what each task has as its `name`, for the help."""
+    return ", ".join(f"{task} {getattr(get_task(task), name)}" for task in TASKS)
+
+
 _SETTINGS = Options(
     TrainSettings,
     skip=_SELDOM_CHANGED,
@@ -60,14 +68,16 @@ class TrainOptions:
     validation: str | None = option(
         "corpus for the evaluations during training (default: held out of --data)", None, metavar="CORPUS"
     )
-    steps: int | None = option("optimizer steps; -1 = by --epochs (default: 60, for the task chat -1)", None)
+    steps: int | None = option(
+        f"optimizer steps; -1 = by --epochs (default: {_by_task('default_steps')}; -1 if --epochs is given)", None
+    )
     resume: bool = option("resume a run that was stopped, or start it afresh", True)
 
 
 @command(TrainOptions, SettingsOptions, _SETTINGS)
 def train(options: TrainOptions, base: SettingsOptions, changes: Mapping[str, Any]) -> None:
     """Fine-tune."""
-    from emolib.finetune import get_task, parse_settings, train
+    from emolib.finetune import parse_settings, train
 
     settings = base.with_changes(changes)
     if "max_steps" not in parse_settings(base.set):
@@ -87,9 +97,9 @@ class PlanOptions:
         None,
         metavar="CORPUS",
     )
-    rows: int | None = option("rows to train on (default: 16000, CARER's; for the task chat 1200)", None)
+    rows: int | None = option(f"rows to train on (default: {_by_task('planned_rows')})", None)
     tokens: int | None = option(
-        "tokens of the longest row, prompt and response included (default: 128; for the task chat 256)", None
+        f"tokens of the longest row, prompt and response included (default: {_by_task('planned_tokens')})", None
     )
     json: bool = option("print JSON", False)
 
@@ -97,7 +107,7 @@ class PlanOptions:
 @command(PlanOptions, SettingsOptions, _SETTINGS)
 def plan(options: PlanOptions, base: SettingsOptions, changes: Mapping[str, Any]) -> None:
     """Plan a training."""
-    from emolib.finetune import get_task, plan
+    from emolib.finetune import plan
 
     settings = base.with_changes(changes)
     rows = get_task(settings.task).count_rows(options.data) if options.data else options.rows
