@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"models"},
     "finetune": {"data", "models", "plots"},
     "classify": {"emotion_model", "finetune", "models", "llama"},
-    "evaluate": {"classify", "emotion_model", "finetune", "data", "models", "plots"},
+    "evaluate": {"chat", "classify", "emotion_model", "finetune", "data", "models", "plots"},
     "export": {"classify", "emotion_model", "finetune", "data", "models", "llama"},
     "plots": {"finetune"},
     "speech": {"models"},
