@@ -82,6 +82,17 @@ def test_long_suffixes_have_the_same_gradient(codes: PromptEncoder, monkeypatch:
     assert found.gradient_error < 1e-5
 
 
+def test_large_scores_are_not_rounded_in_bfloat16() -> None:
+    """Qwen2's biased keys give scores in the hundreds, which bfloat16 holds to whole units only."""
+    torch.manual_seed(0)
+    query, key = (20 * torch.randn(2, 5, 64, dtype=torch.bfloat16) for _ in range(2))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        scores = joint_prefix._scores(query, key, 0.125)
+    exact = query.double() @ key.double().transpose(1, 2) * 0.125
+    assert scores.abs().max() > 500
+    torch.testing.assert_close(scores.double(), exact, rtol=1e-5, atol=1e-3)
+
+
 def test_branches_do_not_see_each_other(codes: PromptEncoder) -> None:
     model = tiny_model()
     one = codes.soft_example(SENTENCES[0], {"joy": 1.0})

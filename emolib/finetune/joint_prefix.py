@@ -118,25 +118,28 @@ def _attention(
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     groups = query.shape[1] // key.shape[1]
-    query = (query[0] * scale).unflatten(0, (-1, groups))
-    parts = query, key[0], value[0]
-    first = _attend_prefix(*(part[..., : layout.prefix, :] for part in parts), softcap)
-    way = _attend_suffixes if softcap or layout.length <= _KEEP_WEIGHTS else _attend_long_suffixes
-    rest = way(*parts, layout, softcap)
+    parts = query[0].unflatten(0, (-1, groups)), key[0], value[0]
+    first = _attend_prefix(*(part[..., : layout.prefix, :] for part in parts), scale, softcap)
+    if softcap or layout.length <= _KEEP_WEIGHTS:
+        rest = _attend_suffixes(*parts, layout, scale, softcap)
+    else:
+        rest = _attend_long_suffixes(*parts, layout, scale)
     return torch.cat([first, rest])[None], None
 
 
-def _attend_prefix(query: Tensor, key: Tensor, value: Tensor, softcap: float | None) -> Tensor:
+def _attend_prefix(query: Tensor, key: Tensor, value: Tensor, scale: float, softcap: float | None) -> Tensor:
     """Causal attention: query [K, G, P, D], key and value [K, P, D] to [P, K · G, D]."""
     heads, groups, count, size = query.shape
-    scores = _capped(torch.bmm(query.reshape(heads, groups * count, size), key.transpose(1, 2)), softcap)
+    scores = _capped(_scores(query.reshape(heads, groups * count, size), key, scale), softcap)
     later = torch.ones(count, count, dtype=torch.bool, device=query.device).triu(1)
     scores = scores.view(heads, groups, count, count).masked_fill(later, float("-inf"))
     weights = _softmax(scores, value.dtype).view(heads, groups * count, count)
     return torch.bmm(weights, value).view(heads * groups, count, size).transpose(0, 1)
 
 
-def _attend_suffixes(query: Tensor, key: Tensor, value: Tensor, layout: _Layout, softcap: float | None) -> Tensor:
+def _attend_suffixes(
+    query: Tensor, key: Tensor, value: Tensor, layout: _Layout, scale: float, softcap: float | None
+) -> Tensor:
     """Attention of every suffix to the prefix and itself, to [B · S, K · G, D].
 
     The prefix's keys are one matrix for all texts, so nothing is expanded over the batch.
@@ -146,8 +149,8 @@ def _attend_suffixes(query: Tensor, key: Tensor, value: Tensor, layout: _Layout,
     rows = groups * length
     query = query[..., count:, :].unflatten(2, (batch, length)).transpose(1, 2).reshape(heads, batch * rows, size)
     own_key, own_value = (part[:, count:].reshape(heads * batch, length, size) for part in (key, value))
-    to_prefix = torch.bmm(query, key[:, :count].transpose(1, 2)).view(heads * batch, rows, count)
-    to_own = torch.bmm(query.view(heads * batch, rows, size), own_key.transpose(1, 2))
+    to_prefix = _scores(query, key[:, :count], scale).view(heads * batch, rows, count)
+    to_own = _scores(query.view(heads * batch, rows, size), own_key, scale)
     scores = _capped(torch.cat([to_prefix, to_own], dim=-1), softcap)
     scores = scores.view(heads, batch, groups, length, count + length)
     scores[..., count:].masked_fill_(layout.unseen[None, :, None], float("-inf"))
@@ -157,7 +160,7 @@ def _attend_suffixes(query: Tensor, key: Tensor, value: Tensor, layout: _Layout,
     return found.view(heads, batch, groups, length, size).permute(1, 3, 0, 2, 4).reshape(batch * length, -1, size)
 
 
-def _attend_long_suffixes(query: Tensor, key: Tensor, value: Tensor, layout: _Layout, _: float | None) -> Tensor:
+def _attend_long_suffixes(query: Tensor, key: Tensor, value: Tensor, layout: _Layout, scale: float) -> Tensor:
     """As `_attend_suffixes`, by torch's own attention, which keeps no weights."""
     count, batch, length = layout.prefix, layout.batch, layout.length
 
@@ -169,8 +172,17 @@ def _attend_long_suffixes(query: Tensor, key: Tensor, value: Tensor, layout: _La
     rows = query.flatten(0, 1)[:, count:].unflatten(1, (batch, length)).transpose(0, 1)
     seen = torch.ones(len(layout.unseen), length, count, dtype=torch.bool, device=query.device)
     mask = torch.cat([seen, ~layout.unseen], dim=-1)[:, None]
-    found = scaled_dot_product_attention(rows, whole(key), whole(value), attn_mask=mask, scale=1.0)
+    found = scaled_dot_product_attention(rows, whole(key), whole(value), attn_mask=mask, scale=scale)
     return found.transpose(1, 2).flatten(0, 1)
+
+
+def _scores(query: Tensor, key: Tensor, scale: float) -> Tensor:
+    """Scaled products [N, R, S] of query [N, R, D] and key [N, S, D] in float32, under autocast too.
+
+    In bfloat16 the large scores of models with biased keys (Qwen2) would be off by whole units.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        return torch.bmm(query.float() * scale, key.float().transpose(1, 2))
 
 
 def _capped(scores: Tensor, softcap: float | None) -> Tensor:
