@@ -19,6 +19,7 @@ __all__ = [
     "NOISES",
     "SNRS",
     "Stream",
+    "data_folder",
     "in_noise",
     "level_to",
     "recorded_clips",
@@ -53,9 +54,14 @@ class Stream:
         return AudioClip(self.samples[: CALIBRATION * FRAME], RATE)
 
 
+def data_folder() -> Path:
+    """The folder of the data that is not part of this repository: EMOLIB_DATA (default ../shared/data)."""
+    return Path(os.environ.get("EMOLIB_DATA") or Path(__file__).parents[2] / "shared" / "data")
+
+
 def recorded_clips() -> list[tuple[AudioClip, str]]:
     """The recorded English clips and their transcripts, from `speech/` in EMOLIB_DATA (default ../shared/data)."""
-    folder = Path(os.environ.get("EMOLIB_DATA") or Path(__file__).parents[2] / "shared" / "data") / "speech"
+    folder = data_folder() / "speech"
     table = folder / "transcripts.tsv"
     if not table.is_file():
         raise InputError(f"{table} is missing: the recorded clips are not part of this repository; set EMOLIB_DATA")

@@ -6,10 +6,13 @@ import argparse
 import json
 import os
 import platform
+import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from emolib.errors import EmolibError
 
 __all__ = ["Report", "run"]
 
@@ -55,7 +58,11 @@ def run(measure: Callable[[Report, bool], None], name: str, packages: Sequence[s
     parser.add_argument("--json", type=Path, help="write the result to this file")
     options = parser.parse_args()
     report = Report(name, packages)
-    measure(report, options.quick)
+    try:
+        measure(report, options.quick)
+    except EmolibError as error:
+        print(f"benchmarks.{name}: {error}", file=sys.stderr)
+        return 1
     print(report.table())
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
