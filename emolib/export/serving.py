@@ -73,7 +73,7 @@ def _adapter_file(adapter: str | Path) -> Path:
     from emolib.export.gguf import adapter_gguf
     from emolib.models import cache_folder
 
-    if str(adapter).endswith(".gguf"):
+    if str(adapter).lower().endswith(".gguf"):
         return Path(adapter)
     source = find_adapter(adapter)
     if source.adapter is None:
