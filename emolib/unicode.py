@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import codecs
+import io
+from collections.abc import Iterable, Iterator
+from typing import IO
 
-__all__ = ["BYTE_ORDER_MARK", "detect_encoding", "without_half_characters"]
+__all__ = [
+    "BYTE_ORDER_MARK",
+    "decoded_lines",
+    "detect_encoding",
+    "escape_what_does_not_fit",
+    "text_lines",
+    "without_half_characters",
+]
 
 BYTE_ORDER_MARK = "\ufeff"
+_ESCAPE = "emolib.escape"
 
 #: UTF-32 before UTF-16: the mark of UTF-32-LE begins with that of UTF-16-LE.
 _MARKS = (
@@ -45,3 +56,53 @@ def without_half_characters(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
     return text
+
+
+def decoded_lines(file: IO[bytes]) -> Iterator[str | bytes]:
+    """Yield the lines of a file in UTF-8 or UTF-16, each as soon as it is there.
+
+    They have no byte-order mark and no line break. A line that is not UTF-8 is yielded as the bytes that it is.
+    """
+    file = file if hasattr(file, "peek") else io.BufferedReader(file)
+    encoding, mark = detect_encoding(file.peek(4)[:4096])
+    file.read(mark)
+    if encoding != "utf-8":
+        for line in io.TextIOWrapper(file, encoding=encoding, errors="replace", newline="\n"):
+            yield line.rstrip("\r\n")
+        return
+    for raw in file:
+        try:
+            yield raw.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            yield raw.rstrip(b"\r\n")
+
+
+def text_lines(lines: Iterable[str]) -> Iterator[str]:
+    """Yield `lines` without line breaks and byte-order mark.
+
+    Of a text stream over bytes, such as `sys.stdin`, the bytes are read as UTF-8 or UTF-16, whatever the code page of
+    the console is; a line that is neither is decoded by that code page.
+    """
+    file = getattr(lines, "buffer", None)
+    if file is None:
+        for number, line in enumerate(lines):
+            yield (line if number else line.removeprefix(BYTE_ORDER_MARK)).rstrip("\r\n")
+        return
+    encoding = getattr(lines, "encoding", None) or "utf-8"
+    for line in decoded_lines(file):
+        yield line if isinstance(line, str) else line.decode(encoding, "replace")
+
+
+def escape_what_does_not_fit(*streams: object) -> None:
+    """Let text streams write characters that their code page lacks as JSON escapes (\\u4f60) instead of failing."""
+    codecs.register_error(_ESCAPE, _escape)
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_ESCAPE)
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)), error.end

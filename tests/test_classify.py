@@ -21,6 +21,7 @@ from emolib.emotion_model import find_adapter, load_emotion_model, write_notes
 from emolib.emotions import EMOTIONS
 from emolib.errors import InputError, ModelError, UsageError
 from emolib.prompting.templates import PAPER
+from emolib.unicode import escape_what_does_not_fit
 
 TEXTS = [
     "i feel so very alone tonight",
@@ -88,6 +89,35 @@ def test_lines_are_answered_while_the_input_is_still_open(classifier):
     assert next(answers)[0] == "line 0"
     assert read == [0]
     assert [text for text, _ in answers] == [f"line {number}" for number in range(1, 20)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_stream_is_read_as_unicode_whatever_the_code_page_of_the_console(classifier, encoding):
+    content = "sad café\r\n你好\n".encode(encoding)
+    stream = io.TextIOWrapper(io.BytesIO(content), encoding="cp1252")
+    assert [text for text, _ in classifier.classify_lines(stream)] == ["sad café", "你好"]
+
+
+def test_a_line_in_the_code_page_of_the_console_stops_nothing(classifier):
+    stream = io.TextIOWrapper(io.BytesIO("one\nsad café\n".encode("cp1252")), encoding="cp1252")
+    assert [text for text, _ in classifier.classify_lines(stream)] == ["one", "sad café"]
+    stream = io.TextIOWrapper(io.BytesIO(b"one\nsad caf\xe9\n"), encoding="utf-8")
+    assert [text for text, _ in classifier.classify_lines(stream)] == ["one", "sad caf\ufffd"]
+
+
+def test_half_an_emoji_and_a_byte_order_mark_change_no_answer(classifier):
+    plain = classifier.classify(["so happy today"])[0]
+    for text in ("so happy today \ud83d", "\ufeffso happy today", "\ude00so happy today"):
+        assert classifier.classify([text])[0] == plain
+    assert list(classifier.classify_lines(["\ufeffso happy today \ud83d\n"])) == [("so happy today ", plain)]
+
+
+def test_a_console_without_a_character_gets_its_escape_as_json_writes_it():
+    written = io.BytesIO()
+    console = io.TextIOWrapper(written, encoding="cp1252")
+    escape_what_does_not_fit(console, io.StringIO())
+    print(json.dumps({"text": "café 你好 \U0001f600"}, ensure_ascii=False), file=console, flush=True)
+    assert json.loads(written.getvalue().decode("cp1252")) == {"text": "café 你好 \U0001f600"}
 
 
 def test_temperature_and_threshold_of_the_adapter_are_used(run, tmp_path):

@@ -105,13 +105,63 @@ def test_changed_texts_and_changed_weights_are_another_job(run: Path, tmp_path: 
         classify_file(source, tmp_path / "out", EmotionClassifier.load(trained))
 
 
-def test_a_cut_gzip_keeps_what_was_done(classifier: EmotionClassifier, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["cut off", "a wrong byte", "a wrong checksum"])
+def test_a_damaged_gzip_is_classified_up_to_the_damage(how: str, classifier: EmotionClassifier, tmp_path: Path) -> None:
     source = tmp_path / "texts.txt.gz"
-    whole = gzip.compress("".join(f"text {os.urandom(8).hex()}\n" for _ in range(3000)).encode())
-    source.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match="cannot be read to its end"):
-        classify_file(source, tmp_path / "out", classifier, part_rows=100)
-    assert len(rows_of(tmp_path / "out")) >= 100
+    packed = bytearray(gzip.compress("".join(f"text {os.urandom(64).hex()}\n" for _ in range(3000)).encode()))
+    if how == "a wrong byte":
+        packed[len(packed) // 2 :] = bytes(200)
+    if how == "a wrong checksum":
+        packed[-8] ^= 0xFF
+    source.write_bytes(packed[: len(packed) // 2] if how == "cut off" else packed)
+    summary = classify_file(source, tmp_path / "out", classifier, part_rows=100)
+    *rows, last = rows_of(tmp_path / "out")
+    assert len(rows) > 500
+    assert all(row["label"] for row in rows)
+    assert "damaged from here on" in last["error"]
+    assert (summary.rows, summary.unreadable) == (len(rows) + 1, 1)
+    assert classify_file(source, tmp_path / "out", classifier, part_rows=100) == summary
+
+
+def test_no_gzip_file_is_refused_before_the_folder_is_made(classifier: EmotionClassifier, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt.gz").write_text("plain text\n")
+    with pytest.raises(InputError, match="no gzip file"):
+        classify_file(tmp_path / "texts.txt.gz", tmp_path / "out", classifier)
+    assert not (tmp_path / "out").exists()
+
+
+ODD_LINES = [
+    r'{"id": 1, "text": "fine"}',
+    r'{"id": "\ud83d", "text": "so happy today \ud83d"}',
+    r'{"id": 3, "text": "wow \ud83d\ude00"}',
+    "[" * 100_000,
+    r'{"id": 5, "text": "\ufeffsad"}',
+]
+
+
+def test_no_line_stops_a_job(classifier: EmotionClassifier, tmp_path: Path) -> None:
+    source = tmp_path / "texts.JSONL"
+    source.write_text("\n".join(ODD_LINES))
+    summary = classify_file(source, tmp_path / "out", classifier)
+    rows = rows_of(tmp_path / "out")
+    assert [row.get("text") for row in rows] == ["fine", "so happy today ", "wow \U0001f600", None, "\ufeffsad"]
+    assert [row.get("id") for row in rows] == [1, "", 3, None, 5]
+    assert (summary.rows, summary.unreadable) == (5, 1)
+    assert rows[4]["probabilities"] == classifier.classify(["sad"])[0].as_dict()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("ending", [".txt", ".jsonl", ".txt.gz"])
+def test_a_byte_order_mark_is_no_part_of_a_text(
+    ending: str, encoding: str, classifier: EmotionClassifier, tmp_path: Path
+) -> None:
+    texts = ["i feel so very alone", "hello, café?"]
+    lines = [json.dumps({"text": text}, ensure_ascii=False) if ending == ".jsonl" else text for text in texts]
+    content = "\r\n".join(lines).encode(encoding)
+    source = tmp_path / f"texts{ending}"
+    source.write_bytes(gzip.compress(content) if ending.endswith(".gz") else content)
+    classify_file(source, tmp_path / "out", classifier)
+    assert [row["text"] for row in rows_of(tmp_path / "out")] == texts
 
 
 def test_an_empty_file_and_an_absent_one(

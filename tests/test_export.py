@@ -16,7 +16,7 @@ from emolib.classify.llama_scorer import open_server
 from emolib.cli import main
 from emolib.emotion_model import find_adapter, write_notes
 from emolib.errors import InputError, ModelError, ServiceError, StorageError, UsageError
-from emolib.export import Manifest, export_gguf, verify_export
+from emolib.export import Manifest, export_gguf, open_llm_server, verify_export
 from emolib.export.gguf import adapter_gguf
 from emolib.files import sha256
 from emolib.llama.gguf import read_header, with_tensors_of
@@ -77,6 +77,18 @@ def test_merged_f16_answers_as_torch_does(merged, expected):
 def test_merged_q8_0_stays_close(merged, expected):
     found = log_probabilities(EmotionClassifier.load(file_of(merged, "merged", "q8_0")))
     assert np.abs(found - expected).mean() < 0.2
+
+
+@pytest.mark.parametrize("filler", ["i was sad and then i was sad again ", "难过又难过 😢 ", "no-spaces", " \n "])
+def test_a_long_text_is_cut_where_torch_cuts_it(run, merged, filler):
+    text = f"what now? {filler * 700} and the end is angry"
+    torch, llama = EmotionClassifier.load(run), EmotionClassifier.load(file_of(merged, "merged"))
+    whole = torch.scorer.encoder
+    kept = whole.prefix_ids + whole.suffix_ids(text)
+    assert whole.too_long(text) == (filler.strip() != "")
+    assert llama.scorer._prompt_tokens(text) == list(kept)
+    found, expected = (classifier.classify(["hello?", text])[1].as_dict() for classifier in (llama, torch))
+    assert found == pytest.approx(expected, abs=0.02)
 
 
 def test_base_with_lora_answers_as_the_merged_model(split, expected):
@@ -247,6 +259,17 @@ def test_model_that_llama_cpp_does_not_know_is_said_so(tmp_path):
     with pytest.raises(ModelError, match="may be one that it does not know"):
         export_gguf(strange, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_ending_may_be_in_capitals(merged, split, tmp_path, expected):
+    loud = tmp_path / "MODEL.GGUF"
+    loud.symlink_to(file_of(merged, "merged"))
+    np.testing.assert_allclose(log_probabilities(EmotionClassifier.load(loud)), expected, atol=0.03)
+    adapter = tmp_path / "LORA.GGUF"
+    adapter.symlink_to(file_of(split, "adapter"))
+    server, names = open_llm_server(file_of(split, "base"), [adapter])
+    assert names == ["LORA"]
+    del server
 
 
 def test_truncated_and_foreign_files_are_named(merged, split, tmp_path):

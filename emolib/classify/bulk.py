@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 from emolib.emotions import EmotionScores
 from emolib.errors import InputError, UsageError
 from emolib.files import sha256, storage_errors, write_json, write_text
+from emolib.unicode import decoded_lines, without_half_characters
 
 if TYPE_CHECKING:
     from emolib.classify.classifier import EmotionClassifier
@@ -57,28 +59,28 @@ def classify_file(
 ) -> BulkSummary:
     """Classify every line of `source` into the folder `out`, and return the summary.
 
-    `source` has a text a line, or with the ending .jsonl an object with `text` (and an `id` that is kept); .gz of
-    either. Each row out has `line` (from 1), `text`, `label` (null where there is no text), `probabilities` and
-    `abstained`; a line that cannot be read has `error` in their place. `progress` is called with the number of rows
-    that are done. A job that was stopped goes on with the first part that is missing. UsageError where `out` holds
-    the job of another file or another classifier, or something else; InputError where `source` cannot be read.
+    `source` has a text a line, or with the ending .jsonl an object with `text` (and an `id` that is kept), in UTF-8 or
+    UTF-16; .gz of either. Each row out has `line` (from 1), `text`, `label` (null where there is no text),
+    `probabilities` and `abstained`; a line that cannot be read has `error` in their place, and so has the last row if
+    a gzip file is cut off or damaged from there on. `progress` is called with the number of rows that are done. A job
+    that was stopped goes on with the first part that is missing. UsageError where `out` holds the job of another file
+    or another classifier, or something else; InputError where `source` is no file, or no gzip file despite its name.
     """
     source, out = Path(source), Path(out)
     if part_rows < 1:
         raise UsageError(f"a part has at least one row, not {part_rows}")
     if not source.is_file():
         raise InputError(f"{source} is no file; name one with a text a line, or JSON lines (.jsonl), or .gz of either")
+    _refuse_other_gzip(source)
     _claim(out, {"source": sha256(source), "model": classifier.identity, "part_rows": part_rows})
-    parse = _parse_json if ".jsonl" in source.suffixes else _parse_text
+    parse = _parse_json if ".jsonl" in map(str.lower, source.suffixes) else _parse_text
     done = _whole_parts(out)
     progress(done * part_rows)
     with _open(source) as file:
-        lines = _lines(file, source)
+        lines = _lines(file)
         number = sum(1 for _ in islice(lines, done * part_rows))
         while rows := list(_rows(islice(lines, part_rows), number, parse, classifier)):
-            write_text(
-                out / f"part-{done:05d}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            )
+            write_text(out / f"part-{done:05d}.jsonl", "".join(map(_json_line, rows)))
             number += len(rows)
             done += 1
             progress(number)
@@ -112,25 +114,43 @@ def _whole_parts(out: Path) -> int:
     return done
 
 
+def _json_line(row: dict[str, Any]) -> str:
+    return without_half_characters(json.dumps(row, ensure_ascii=False)) + "\n"
+
+
+def _refuse_other_gzip(source: Path) -> None:
+    with source.open("rb") as file:
+        if source.suffix.lower() == ".gz" and file.read(2) != b"\x1f\x8b":
+            raise InputError(f"{source} is no gzip file, though its name ends in .gz")
+
+
 def _open(source: Path) -> IO[bytes]:
-    return gzip.open(source, "rb") if source.suffix == ".gz" else source.open("rb")
+    return gzip.open(source, "rb") if source.suffix.lower() == ".gz" else source.open("rb")
 
 
-def _lines(file: IO[bytes], source: Path) -> Iterator[bytes]:
+def _lines(file: IO[bytes]) -> Iterator[str | bytes | _Damage]:
+    """Yield the lines of `file`; bytes are one that is not UTF-8, and a damaged gzip file ends with its damage."""
     try:
-        yield from file
-    except (EOFError, gzip.BadGzipFile, OSError) as error:
-        raise InputError(f"{source} cannot be read to its end ({error}); what was done before is kept") from error
+        yield from decoded_lines(file)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        yield _Damage(f"the gzip file is cut off or damaged from here on ({error}); get it again for the rest")
+
+
+@dataclass(frozen=True)
+class _Damage:
+    """What ends a file before its end."""
+
+    reason: str
 
 
 def _rows(
-    lines: Iterator[bytes],
+    lines: Iterator[str | bytes | _Damage],
     before: int,
-    parse: Callable[[bytes], dict[str, Any]],
+    parse: Callable[[str], dict[str, Any]],
     classifier: EmotionClassifier,
 ) -> Iterator[dict[str, Any]]:
     while batch := list(islice(lines, _LINES_AT_ONCE)):
-        parsed = [parse(line) for line in batch]
+        parsed = [parse(line) if isinstance(line, str) else {"error": _why_unreadable(line)} for line in batch]
         texts = [row["text"] for row in parsed if "text" in row]
         scores = iter(classifier.classify(texts))
         for row in parsed:
@@ -144,17 +164,18 @@ def prediction(text: str, scores: EmotionScores) -> dict[str, Any]:
     return {"label": label, "probabilities": scores.as_dict(), "abstained": scores.abstained}
 
 
-def _parse_text(line: bytes) -> dict[str, Any]:
-    try:
-        return {"text": line.decode("utf-8").rstrip("\r\n")}
-    except UnicodeDecodeError:
-        return {"error": "the line is not valid UTF-8"}
+def _why_unreadable(line: bytes | _Damage) -> str:
+    return line.reason if isinstance(line, _Damage) else "the line is not valid UTF-8"
 
 
-def _parse_json(line: bytes) -> dict[str, Any]:
+def _parse_text(line: str) -> dict[str, Any]:
+    return {"text": line}
+
+
+def _parse_json(line: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return {"error": f"not JSON: {error}"}
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):
         return {"error": "no object with a text"}

@@ -14,6 +14,7 @@ import numpy as np
 from emolib.emotions import ABSTAIN_BELOW, DEFAULT_EMOTION_MODEL, EMOTIONS, EmotionScores
 from emolib.errors import UsageError
 from emolib.files import sha256
+from emolib.unicode import BYTE_ORDER_MARK, text_lines, without_half_characters
 
 __all__ = ["EmotionClassifier", "LabelScorer", "softmax"]
 
@@ -63,7 +64,7 @@ class EmotionClassifier:
         name = str(model)
         if name.startswith(("http://", "https://")):
             return cls._on_server(name, None if adapter is None else str(adapter))
-        if name.endswith(".gguf"):
+        if name.lower().endswith(".gguf"):
             return cls._on_gguf(Path(model), Path(adapter) if adapter else None)
         if adapter is not None:
             raise UsageError(
@@ -104,7 +105,11 @@ class EmotionClassifier:
         return cls(scorer, task.temperature, task.abstain_below, " ".join(filter(None, (url, adapter))))
 
     def classify(self, texts: Sequence[str]) -> list[EmotionScores]:
-        """Probabilities for each text, in order. A blank text says nothing: all labels get the same."""
+        """Probabilities for each text, in order. A blank text says nothing: all labels get the same.
+
+        A byte-order mark and half characters are no part of a text; one that is too long for the model is cut.
+        """
+        texts = [without_half_characters(text).lstrip(BYTE_ORDER_MARK) for text in texts]
         probabilities = np.full((len(texts), len(EMOTIONS)), 1 / len(EMOTIONS))
         spoken = [index for index, text in enumerate(texts) if text.strip()]
         if spoken:
@@ -115,11 +120,12 @@ class EmotionClassifier:
     def classify_lines(self, lines: Iterable[str]) -> Iterator[tuple[str, EmotionScores]]:
         """Each line without its line break, and its scores, while `lines` is still being read.
 
-        The first answer comes after the first line; batches then grow, so that long inputs go fast.
+        `lines` may be a text stream such as `sys.stdin`, whose bytes are then read as UTF-8 or UTF-16. The first answer
+        comes after the first line; batches then grow, so that long inputs go fast.
         """
-        source = iter(lines)
+        source = text_lines(lines)
         size = 1
-        while batch := [line.rstrip("\r\n") for line in islice(source, size)]:
+        while batch := [without_half_characters(line) for line in islice(source, size)]:
             yield from zip(batch, self.classify(batch), strict=True)
             size = min(2 * size, _LARGEST_BATCH)
 

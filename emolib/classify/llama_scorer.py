@@ -30,7 +30,8 @@ __all__ = ["LlamaScorer", "open_gguf", "open_server"]
 
 _BIAS = 100.0
 _SLOTS = 4
-_SLOT_TOKENS = 1024
+#: The most tokens of a prompt with its label, as on torch (`PromptEncoder`).
+_MAX_TOKENS = 2048
 _TEXTS_A_REQUEST = 32
 _LOWEST = 1e-12
 
@@ -51,8 +52,11 @@ class LlamaScorer:
     seconds: float = 120.0
 
     def label_logits(self, texts: Sequence[str]) -> np.ndarray:
-        """Log-probabilities [N, 6] of the labels among themselves, in the order of EMOTIONS."""
-        prompts = [self._tokens(self.prompt.render(text.strip())) for text in texts]
+        """Log-probabilities [N, 6] of the labels among themselves, in the order of EMOTIONS.
+
+        A text that does not fit into the context is cut at its end, where torch would cut it.
+        """
+        prompts = [self._prompt_tokens(text.strip()) for text in texts]
         rows = []
         for start in range(0, len(prompts), _TEXTS_A_REQUEST):
             rows += self._complete(prompts[start : start + _TEXTS_A_REQUEST])
@@ -61,18 +65,45 @@ class LlamaScorer:
     @cached_property
     def label_ids(self) -> tuple[int, ...]:
         """The first token of each label; ModelError where two are the same."""
-        before = self._tokens(self.prompt.render("a"))
-        ids = []
-        for label in EMOTIONS:
-            after = self._tokens(self.prompt.render("a", label))
-            if after[: len(before)] != before:
-                raise ModelError(f"the tokenizer of {self.url} joins {label!r} to the prompt; use another model")
-            ids.append(after[len(before)])
+        ids = [tokens[0] for tokens in self._label_tokens]
         if len(set(ids)) < len(ids):
             raise ModelError(
                 f"under the tokenizer of {self.url} two labels begin with the same token; use another model"
             )
         return tuple(ids)
+
+    @cached_property
+    def _label_tokens(self) -> list[list[int]]:
+        before = self._tokens(self.prompt.render("a"))
+        found = []
+        for label in EMOTIONS:
+            after = self._tokens(self.prompt.render("a", label))
+            if after[: len(before)] != before:
+                raise ModelError(f"the tokenizer of {self.url} joins {label!r} to the prompt; use another model")
+            found.append(after[len(before) :])
+        return found
+
+    @cached_property
+    def prompt_limit(self) -> int:
+        """The most tokens of a prompt: what a slot of the server holds, less the longest label and its end."""
+        slot = self._ask("GET", "/props").get("default_generation_settings", {}).get("n_ctx") or _MAX_TOKENS
+        return min(slot, _MAX_TOKENS) - max(map(len, self._label_tokens)) - 1
+
+    def _prompt_tokens(self, text: str) -> list[int]:
+        ids = self._tokens(self.prompt.render(text))
+        while len(ids) > self.prompt_limit and len(text) > 1:
+            text = self._cut(text, len(ids) - self.prompt_limit)
+            ids = self._tokens(self.prompt.render(text))
+        return ids
+
+    def _cut(self, text: str, excess: int) -> str:
+        """Return `text` without its last `excess` tokens."""
+        body = {"content": text, "add_special": False, "parse_special": False, "with_pieces": True}
+        pieces = [token["piece"] for token in self._post("/tokenize", body)["tokens"]]
+        kept = b"".join(map(_as_bytes, pieces[: max(len(pieces) - excess, 1)]))
+        # Some tokenizers put a space before the first word.
+        cut = kept.decode("utf-8", "ignore").strip()
+        return cut if 0 < len(cut) < len(text) else text[:-1]
 
     def _tokens(self, text: str) -> list[int]:
         # parse_special off: a text that spells an end token is text.
@@ -144,6 +175,11 @@ class LlamaScorer:
             raise ServiceError(f"{self.url}{path} did not answer in JSON: it is not a llama-server") from error
 
 
+def _as_bytes(piece: str | list[int]) -> bytes:
+    """The server writes a piece that is not UTF-8 by itself as a list of bytes."""
+    return piece.encode() if isinstance(piece, str) else bytes(piece)
+
+
 def open_gguf(model: Path, adapter: Path | None = None) -> tuple[LlamaScorer, Mapping[str, Any]]:
     """A scorer of the GGUF file `model`, with the LoRA GGUF `adapter` on it, and the metadata that emolib wrote.
 
@@ -159,7 +195,8 @@ def open_gguf(model: Path, adapter: Path | None = None) -> tuple[LlamaScorer, Ma
         check_fits(adapter_header, header)
         notes = adapter_header.metadata
     prompt = Prompt.from_template(notes.get("emolib.prompt", PAPER.name), notes.get("emolib.template", PAPER.template))
-    server = _serve(model, adapter)
+    tokens = int(header.metadata.get(f"{header.architecture}.context_length", _MAX_TOKENS))
+    server = _serve(model, adapter, min(tokens, _MAX_TOKENS))
     scales = () if adapter is None else (1.0,)
     return LlamaScorer(server.listening_address, prompt, scales, server=server), notes
 
@@ -188,7 +225,7 @@ def open_server(url: str, api_key: str | None = None, adapter: str | None = None
     return replace(scorer, scales=scales, prompt=get_prompt(task.prompt)), task
 
 
-def _serve(model: Path, adapter: Path | None) -> Any:
+def _serve(model: Path, adapter: Path | None, slot_tokens: int) -> Any:
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    options = LlamaServerOptions(slots=_SLOTS, slot_tokens=_SLOT_TOKENS, threads=threads)
+    options = LlamaServerOptions(slots=_SLOTS, slot_tokens=slot_tokens, threads=threads)
     return start_server(model, options, [adapter] if adapter else [])
