@@ -98,22 +98,21 @@ def test_a_system_message_of_the_user_is_kept():
 def test_the_base_model_answers_token_for_token_as_without_the_adapters_beside_it():
     body = {"messages": [{"role": "user", "content": "Name three colours."}], "temperature": 0, "max_tokens": 24}
 
-    def asked(adapters: Sequence[str], scales: Sequence[float]) -> str:
+    def asked(adapters: Sequence[str]) -> str:
         server, _ = open_llm_server(None, adapters, LlamaServerOptions(threads=1))
-        lora = [{"id": number, "scale": scale} for number, scale in enumerate(scales)]
         url = f"{server.listening_address}/v1/chat/completions"
-        texts = [
-            requests.post(url, json=body | {"lora": [entry | {"scale": on} for entry in lora]}, timeout=60).json()
-            for on in (0.0, 1.0, 0.0)
-        ]
-        found = [answer["choices"][0]["message"]["content"] for answer in texts]
+        found = []
+        for scale in (0.0, 1.0, 0.0):
+            lora = [{"id": number, "scale": scale} for number in range(len(adapters))]
+            answer = requests.post(url, json=body | {"lora": lora}, timeout=60).json()
+            found.append(answer["choices"][0]["message"]["content"])
+        assert found[0] == found[2], "nothing is left of the request between"
         if adapters:
             assert server_adapters(server.listening_address).scales == (0.0, 1.0)
             assert found[0] != found[1], "the adapters do something"
-        assert found[0] == found[2], "nothing is left of the request between"
         return found[0]
 
-    assert asked(["everyday", "companion"], [0.0, 0.0]) == asked([], [])
+    assert asked(["everyday", "companion"]) == asked([])
 
 
 def test_companion_is_no_classifier_and_a_classifier_does_not_reply():
