@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 
 from emolib.errors import InputError, MissingDependency
+from emolib.ffmpeg import ffmpeg_form, read_with_ffmpeg
 from emolib.files import atomic_path
 
 __all__ = [
@@ -68,6 +69,7 @@ class AudioClip:
 def read_audio(path: str | Path) -> AudioClip:
     """The sound of a WAV, FLAC, MP3 or OGG file, its channels mixed down, at the rate of the file.
 
+    M4A, WebM and others that FFmpeg knows are read if it is there (`emolib.ffmpeg`).
     InputError where the file is missing, empty, damaged or no sound, or holds NaN.
     """
     soundfile = _soundfile()
@@ -77,7 +79,10 @@ def read_audio(path: str | Path) -> AudioClip:
     if not path.stat().st_size:
         raise InputError(f"{path} is empty; record it again")
     try:
-        frames, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+        if form := ffmpeg_form(path):
+            frames, sample_rate = read_with_ffmpeg(path, form)
+        else:
+            frames, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
     except PermissionError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (soundfile.LibsndfileError, OSError, ValueError) as error:

@@ -32,6 +32,7 @@ COMMON = {
 ALLOWED: dict[str, set[str]] = {
     "addresses": set(),
     "errors": set(),
+    "ffmpeg": set(),
     "files": set(),
     "lazy": set(),
     "hub": set(),
