@@ -20,6 +20,7 @@ COMMON = {
     "addresses",
     "audio",
     "errors",
+    "ffmpeg",
     "files",
     "lazy",
     "emotions",
