@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 
 from emolib.errors import InputError, MissingDependency
+from emolib.ffmpeg import ffmpeg_form, read_with_ffmpeg
 from emolib.files import atomic_path
 
 __all__ = [
@@ -73,8 +74,9 @@ class AudioClip:
 def read_audio(path: str | Path) -> AudioClip:
     """The sound of a WAV, FLAC, MP3 or OGG file, its channels mixed down, at the rate of the file.
 
-    A WAV that was written as a stream, with a data size of 0 or 0xFFFFFFFF, is read to the end of the file.
-    InputError if the file is missing, empty, damaged or no sound, or holds NaN.
+    A WAV that was written as a stream, with a data size of 0 or 0xFFFFFFFF, is read to the end of the file. M4A, WebM
+    and others that FFmpeg knows are read if it is there (`emolib.ffmpeg`). InputError if the file is missing, empty,
+    damaged or no sound, or holds NaN.
     """
     soundfile = _soundfile()
     path = Path(path)
@@ -83,9 +85,12 @@ def read_audio(path: str | Path) -> AudioClip:
     if not path.stat().st_size:
         raise InputError(f"{path} is empty; record it again")
     try:
-        frames, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
-        if not len(frames) and (streamed := _streamed_wav(path.read_bytes())):
-            frames, sample_rate = soundfile.read(io.BytesIO(streamed), dtype="float32", always_2d=True)
+        if form := ffmpeg_form(path):
+            frames, sample_rate = read_with_ffmpeg(path, form)
+        else:
+            frames, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+            if not len(frames) and (streamed := _streamed_wav(path.read_bytes())):
+                frames, sample_rate = soundfile.read(io.BytesIO(streamed), dtype="float32", always_2d=True)
     except PermissionError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (soundfile.LibsndfileError, OSError, ValueError) as error:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import EmolibError
+from emolib.files import expand_user, home_folder
 from emolib.hub import hub_problem, hub_state
 from emolib.stack import Stack, is_streaming_model, speech_url
 
@@ -132,7 +133,7 @@ def _cache() -> str:
 
     folder = cache_folder()
     used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
-    shown = str(folder).replace(str(Path.home()), "~", 1)
+    shown = str(folder).replace(str(home_folder()), "~", 1)
     return f"{shown}, {used / 1e6:.0f} MB"
 
 
@@ -262,7 +263,7 @@ def _whisper_of(model: str) -> str:
     _need_package("faster_whisper", "pip install 'emolib[speech]'")
     if not model:
         return f"Whisper tiny.en from its wheel ({whisper_dir().name})"
-    folder = Path(model).expanduser()
+    folder = expand_user(model)
     if folder.is_dir():
         return "a folder"
     if problem := hub_problem():

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from emolib.emotions import ABSTAIN_BELOW
 from emolib.errors import MissingDependency, ModelError, UsageError
-from emolib.files import write_json
-from emolib.models import BaseModel, load_base, resolve_base
+from emolib.files import expand_user, write_json
+from emolib.models import BaseModel, load_base, resolve_base, same_base
 from emolib.prompting.templates import PAPER, Prompt, get_prompt
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def adapter_task(adapter: Path) -> str:
 def _find(name: str | Path) -> AdapterSource:
     from emolib.finetune.run_folder import RunFolder
 
-    path = Path(name).expanduser()
+    path = expand_user(name)
     if (path / "adapter_config.json").is_file():
         return _adapter_source(path)
     if _is_run_folder(path):
@@ -203,7 +203,14 @@ def _is_run_folder(path: Path) -> bool:
 def _adapter_source(adapter: Path) -> AdapterSource:
     notes = {**_run_notes(adapter.parent / "config.json"), **read_adapter_notes(adapter)}
     base = notes.get("base_model") or {}
-    source = _source(base.get("name") or _peft_base(adapter), adapter, notes)
+    recorded = base.get("name") or _peft_base(adapter)
+    found = same_base(recorded)
+    if found is None:
+        raise ModelError(
+            f"the adapter {adapter} was trained on the base model in {recorded}, which is not on this machine; copy"
+            f' that folder here, and write {{"base_model": {{"name": "its new path"}}}} into {adapter / NOTES}'
+        )
+    source = _source(found, adapter, notes)
     return dataclasses.replace(source, base_sha256=base.get("sha256"))
 
 

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +15,32 @@ from typing import Any
 
 from emolib.errors import StorageError
 
-__all__ = ["atomic_path", "sha256", "storage_errors", "write_json", "write_text"]
+__all__ = ["atomic_path", "expand_user", "home_folder", "sha256", "storage_errors", "write_json", "write_text"]
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_PLACE = {
     errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG
 }  # fmt: skip
+
+
+def home_folder() -> Path:
+    """Return the home of the user, or if they have none (a container with any user id) a folder for temporary files."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = None
+    if home is not None and os.access(home, os.W_OK):
+        return home
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(tempfile.gettempdir()) / f"emolib-home-{user}"
+
+
+def expand_user(path: str | Path) -> Path:
+    """Return `path` with the home folder for a leading ~; as it is if no such user is known."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 @contextlib.contextmanager

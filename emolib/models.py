@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from emolib.errors import MissingDependency, ModelError, StorageError, UsageError
-from emolib.files import sha256, storage_errors, write_json
+from emolib.files import expand_user, home_folder, sha256, storage_errors, write_json
 from emolib.hub import hub_problem
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ __all__ = [
     "model_is_here",
     "piper_voice",
     "resolve_base",
+    "same_base",
     "smart_turn_model",
     "whisper_dir",
 ]
@@ -60,7 +61,10 @@ HUB_MODELS: dict[str, str] = {
     )
 }
 
+#: How copies of a model in 4 bits are named on the hub.
+_FOUR_BITS = re.compile(r"(?:-unsloth)?-bnb-[48]bit$", re.IGNORECASE)
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_CACHE = re.compile(r"models--.+--.+")
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt"]
 _MANIFEST = "emolib.json"
 
@@ -147,8 +151,30 @@ class BaseModel:
 
 
 def cache_folder() -> Path:
-    """Where converted weights are kept: `EMOLIB_CACHE`, or `~/.cache/emolib`."""
-    return Path(os.environ.get("EMOLIB_CACHE") or Path.home() / ".cache" / "emolib").expanduser()
+    """Where converted weights are kept: `EMOLIB_CACHE`, or `~/.cache/emolib` (`home_folder` if there is no home)."""
+    named = os.environ.get("EMOLIB_CACHE")
+    return expand_user(named) if named else home_folder() / ".cache" / "emolib"
+
+
+def same_base(recorded: str) -> str | None:
+    """Return the base model that an adapter from elsewhere means by `recorded`, as a name for `resolve_base`, or None.
+
+    A copy in 4 bits stands for the model that it was made from, and a folder of another machine for the model of that
+    name: `unsloth/Qwen2.5-7B-Instruct-bnb-4bit` and `C:\\models\\Qwen2.5-7B-Instruct` are both `qwen2.5-7b-instruct`.
+    None: a folder that is not here, and whose name says nothing.
+    """
+    if not recorded or (expand_user(recorded) / "config.json").is_file():
+        return recorded
+    parts = [part for part in re.split(r"[/\\]", recorded) if part]
+    cached = next((part.split("--", 2)[1:] for part in parts if _HUB_CACHE.fullmatch(part)), None)
+    if cached:
+        parts, recorded = cached, "/".join(cached)
+    known = {hub_id.rpartition("/")[2].lower(): short for short, hub_id in HUB_MODELS.items()}
+    known |= {short: short for short in (*HUB_MODELS, DEFAULT_BASE)} | {_smollm2_folder().name: DEFAULT_BASE}
+    name = _FOUR_BITS.sub("", parts[-1])
+    if recorded == parts[0] or (_HUB_ID.fullmatch(recorded) and not recorded.startswith((".", "~"))):
+        return recorded if name == parts[-1] else known.get(name.lower(), "/".join([*parts[:-1], name]))
+    return known.get(name.lower())
 
 
 def resolve_base(name: str | Path) -> BaseModel:
@@ -160,7 +186,7 @@ def resolve_base(name: str | Path) -> BaseModel:
     text = str(name)
     if text in _WHEEL_MODELS:
         return BaseModel(text, "wheel", _WHEEL_MODELS[text].folder, sha256=_WHEEL_MODELS[text].sha256)
-    path = Path(text).expanduser()
+    path = expand_user(text)
     if text and path.is_dir():
         if not (path / "config.json").is_file():
             raise ModelError(f"{path} is no model folder: it has no config.json")

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from emolib.emotions import DEFAULT_EMOTION_MODEL, EmotionScores
 from emolib.errors import UsageError
+from emolib.files import expand_user
 
 if TYPE_CHECKING:
     from emolib.audio import AudioClip
@@ -251,7 +252,7 @@ def _open_funasr(stack: Stack, models: str) -> StreamingRecognizer:
 
 def is_streaming_model(model: str) -> bool:
     """Whether the FunASR model (a name or a folder) transcribes while somebody speaks."""
-    config = Path(model).expanduser() / "config.yaml"
+    config = expand_user(model) / "config.yaml"
     if config.is_file():
         return "ParaformerStreaming" in config.read_text(encoding="utf-8")
     return model.endswith("-streaming") or model.endswith("-online")

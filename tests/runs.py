@@ -60,11 +60,14 @@ def save_convertible_base(folder: Path) -> Path:
     return folder
 
 
-def save_run(folder: Path, base: str | Path, *, sha256: str | None = None, strength: float = 0.3) -> Path:
-    """A run folder with an adapter of random weights; `strength` is the standard deviation of its B matrices."""
+def save_run(folder: Path, base: str | Path, *, sha256: str | None = None, strength: float = 0.3, **lora: Any) -> Path:
+    """A run folder with an adapter of random weights; `strength` is the standard deviation of its B matrices.
+
+    `lora` are settings of PEFT's LoraConfig.
+    """
     from emolib.models import load_base
 
-    adapter = random_adapter(load_base(base)[0], strength)
+    adapter = random_adapter(load_base(base)[0], strength, **lora)
     adapter.save_pretrained(folder / "adapter")
     config = {"base_model": {"name": str(base), "sha256": sha256}, "prompt": "paper", "settings": {}}
     (folder / "config.json").write_text(json.dumps(config))
@@ -72,14 +75,17 @@ def save_run(folder: Path, base: str | Path, *, sha256: str | None = None, stren
     return folder
 
 
-def random_adapter(model: Any, strength: float) -> Any:
-    """`model` with a LoRA adapter of rank 4 that changes its output."""
+def random_adapter(model: Any, strength: float, **lora: Any) -> Any:
+    """`model` with a LoRA adapter, of rank 4 if `lora` does not say otherwise, that changes its output."""
     import torch
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(1)
-    adapted = get_peft_model(model, LoraConfig(r=4, lora_alpha=4, target_modules=_PROJECTIONS, task_type="CAUSAL_LM"))
+    settings = {"r": 4, "lora_alpha": 4, "target_modules": _PROJECTIONS, "task_type": "CAUSAL_LM", **lora}
+    adapted = get_peft_model(model, LoraConfig(**settings))
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=strength)
+        elif "modules_to_save" in name:
+            weight.data += strength * weight.std() * torch.randn_like(weight)
     return adapted.eval()

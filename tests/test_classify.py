@@ -166,6 +166,25 @@ def test_adapter_of_another_base_is_refused(run, tmp_path):
         EmotionClassifier.load(other)
 
 
+def test_adapter_whose_base_is_elsewhere_says_what_to_do(run, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in (run / "adapter").iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    config = json.loads((other / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = "/content/my-model"
+    (other / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        ModelError, match=r"base model in /content/my-model, which is not on this machine; copy"
+    ) as raised:
+        find_adapter(other)
+    advice = str(raised.value).partition("write ")[2].partition(" into ")[0]
+    write_notes(other, **json.loads(advice.replace("its new path", find_adapter(run).base)))
+    assert find_adapter(other).base == find_adapter(run).base
+    write_notes(other, base_model={"name": "unsloth/Qwen2.5-7B-bnb-4bit"})
+    assert find_adapter(other).base == "qwen2.5-7b"
+
+
 def test_damaged_adapter_is_named(run, tmp_path):
     damaged = save_run(tmp_path / "run", find_adapter(run).base)
     weights = damaged / "adapter" / "adapter_model.safetensors"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from emolib.classify.classifier import softmax
 from emolib.classify.llama_scorer import open_server
 from emolib.cli import main
 from emolib.emotion_model import find_adapter, write_notes
+from emolib.emotions import EMOTIONS
 from emolib.errors import InputError, ModelError, ServiceError, StorageError, UsageError
 from emolib.export import Manifest, export_gguf, open_llm_server, verify_export
 from emolib.export.gguf import adapter_gguf
@@ -145,9 +147,13 @@ def test_an_adapter_for_chat_carries_no_emotion_task(run, tmp_path):
 def test_manifest_describes_every_file(merged, split):
     for folder in (merged, split):
         manifest = json.loads((folder / "manifest.json").read_text())
-        assert {entry["file"] for entry in manifest["files"]} | {"manifest.json"} == {
-            path.name for path in folder.iterdir()
-        }
+        models = [Path(entry["file"]) for entry in manifest["files"] if entry["kind"] != "adapter"]
+        assert {entry["file"] for entry in manifest["files"]} | {"manifest.json"} | {
+            f"{model.stem}.Modelfile" for model in models
+        } == {path.name for path in folder.iterdir()}
+        assert [entry["verified"]["texts"] for entry in manifest["files"] if entry["kind"] != "adapter"] == [
+            len(EMOTIONS)
+        ] * len(models)
         for entry in manifest["files"]:
             path = folder / entry["file"]
             assert (entry["bytes"], entry["sha256"]) == (path.stat().st_size, sha256(path))
@@ -160,6 +166,67 @@ def test_manifest_describes_every_file(merged, split):
 def test_files_name_no_path_of_this_machine(merged, split):
     for path in (file_of(merged, "merged", "q8_0"), file_of(split, "adapter")):
         assert str(Path.home()).lower() not in str(read_header(path).metadata).lower()
+
+
+MORE_THAN_LORA = {
+    "rslora": {"use_rslora": True, "r": 4, "lora_alpha": 4},
+    "patterns": {
+        "r": 2,
+        "lora_alpha": 4,
+        "rank_pattern": {"q_proj": 4, "layers.1.mlp.up_proj": 8},
+        "alpha_pattern": {"v_proj": 16, "layers.0.self_attn.q_proj": 1},
+    },
+    "dora": {"use_dora": True},
+    "modules_to_save": {"modules_to_save": ["lm_head"]},
+    "bias": {"lora_bias": True},
+}
+
+
+@pytest.fixture(scope="module")
+def tuned(run: Path) -> Callable[[str], Path]:
+    def make(kind: str) -> Path:
+        base = find_adapter(run).base
+        return save_run(run.parent / kind, base, strength=0.1, **MORE_THAN_LORA[kind])
+
+    return make
+
+
+@pytest.mark.parametrize("kind", ["rslora", "patterns"])
+def test_every_scale_of_lora_stands_apart_as_it_does_on_torch(kind, tuned, split, tmp_path):
+    run = tuned(kind)
+    adapter_gguf(find_adapter(run), tmp_path / "lora.gguf")
+    apart = EmotionClassifier.load(file_of(split, "base"), adapter=tmp_path / "lora.gguf")
+    expected = log_probabilities(EmotionClassifier.load(run))
+    np.testing.assert_allclose(log_probabilities(apart), expected, atol=0.05)
+
+
+@pytest.mark.parametrize("kind", ["dora", "modules_to_save", "bias"])
+def test_what_is_more_than_lora_is_merged_or_refused(kind, tuned, tmp_path):
+    run = tuned(kind)
+    with pytest.raises(ModelError, match=r"which no LoRA GGUF holds; export it merged"):
+        export_gguf(run, tmp_path / "apart", ["f16"], form="adapter")
+    assert list((tmp_path / "apart").iterdir()) == []
+    if kind == "modules_to_save":
+        (entry,) = export_gguf(run, tmp_path / "merged", ["f16"]).files
+        assert entry.verified["largest_difference"] < 0.1
+
+
+def test_an_export_that_answers_otherwise_leaves_nothing(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("emolib.finetune.lora_files.lora_scale", lambda config, module, rank: 50.0)
+    with pytest.raises(ModelError, match=r"does not answer as the run does on torch .* nothing was exported"):
+        export_gguf(run, tmp_path, ["f16"], form="adapter")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_modelfile_puts_the_prompt_of_the_adapter_around_a_text(merged, split):
+    text = file_of(merged, "merged", "q4_k_m").with_suffix(".Modelfile").read_text()
+    assert f"FROM ./{file_of(merged, 'merged', 'q4_k_m').name}\n" in text
+    template = text.partition('TEMPLATE """')[2].partition('"""')[0]
+    assert template.replace("{{ .Prompt }}", "it rains") == PAPER.render("it rains")
+    assert 'PARAMETER stop "<|im_end|>"' in text
+    assert "PARAMETER num_ctx 1024" in text
+    apart = file_of(split, "base").with_suffix(".Modelfile").read_text()
+    assert f"ADAPTER ./{file_of(split, 'adapter').name}\n" in apart
 
 
 def test_verification_writes_what_it_found_and_notices_a_changed_file(run, merged, tmp_path):

@@ -15,7 +15,17 @@ import pytest
 
 from emolib import models
 from emolib.errors import MissingDependency, ModelError, StorageError, UsageError
-from emolib.models import chat_gguf, load_tokenizer, model_folder, piper_voice, resolve_base, whisper_dir
+from emolib.files import expand_user, home_folder
+from emolib.models import (
+    cache_folder,
+    chat_gguf,
+    load_tokenizer,
+    model_folder,
+    piper_voice,
+    resolve_base,
+    same_base,
+    whisper_dir,
+)
 
 
 @pytest.fixture(scope="module")
@@ -202,3 +212,57 @@ def test_folder_is_a_base_model_identified_by_its_files(base_folder, tmp_path):
     assert resolve_base(tmp_path).sha256 != first.sha256
     with pytest.raises(ModelError, match="cannot be loaded"):
         models.load_base(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "name"),
+    [
+        ("smollm2-135m", "smollm2-135m"),
+        ("Qwen/Qwen2.5-7B", "Qwen/Qwen2.5-7B"),
+        ("unsloth/Qwen2.5-7B-bnb-4bit", "qwen2.5-7b"),
+        ("unsloth/Qwen2.5-3B-Instruct-unsloth-bnb-4bit", "qwen2.5-3b-instruct"),
+        ("unsloth/mistral-7b-v0.3-bnb-4bit", "unsloth/mistral-7b-v0.3"),
+        ("/content/drive/models/Qwen2.5-7B-Instruct", "qwen2.5-7b-instruct"),
+        (r"C:\Users\me\models\qwen2.5-0.5b", "qwen2.5-0.5b"),
+        ("./Qwen2.5-7B/", "qwen2.5-7b"),
+        (
+            "/root/.cache/huggingface/hub/models--google--gemma-2-2b/snapshots/c5ebcd40d208330abc697524c919956e692655cf",
+            "google/gemma-2-2b",
+        ),
+        ("/home/me/.cache/emolib/models/smollm2-135m-b179c9523d0e", "smollm2-135m"),
+        ("/mnt/models/my-own-model", None),
+        (r"D:\model", None),
+    ],
+)
+def test_the_base_of_an_adapter_from_elsewhere_is_found_by_its_name(recorded: str, name: str | None) -> None:
+    assert same_base(recorded) == name
+
+
+def test_a_folder_that_is_here_is_the_base_whatever_its_name(tmp_path):
+    folder = tmp_path / "Qwen2.5-7B-bnb-4bit"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    assert same_base(str(folder)) == str(folder)
+
+
+@pytest.mark.parametrize("home", [None, "/proc/nowhere"])
+def test_without_a_home_the_cache_is_in_a_folder_for_temporary_files(home, tmp_path, monkeypatch):
+    def no_home() -> Path:
+        if home:
+            return Path(home)
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.delenv("EMOLIB_CACHE", raising=False)
+    assert home_folder().parent == tmp_path
+    assert cache_folder().is_relative_to(tmp_path)
+    monkeypatch.setenv("EMOLIB_CACHE", "/named")
+    assert cache_folder() == Path("/named")
+
+
+def test_a_user_that_nobody_knows_is_part_of_a_name():
+    assert expand_user("~nobody-knows-me/model") == Path("~nobody-knows-me/model")
+    with pytest.raises(UsageError, match="unknown base model"):
+        resolve_base("~nobody-knows-me/model")

@@ -20,6 +20,7 @@ COMMON = {
     "addresses",
     "audio",
     "errors",
+    "ffmpeg",
     "files",
     "lazy",
     "emotions",
@@ -35,6 +36,7 @@ COMMON = {
 ALLOWED: dict[str, set[str]] = {
     "addresses": set(),
     "errors": set(),
+    "ffmpeg": set(),
     "files": set(),
     "lazy": set(),
     "openai_client": set(),

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from emolib import __version__
 from emolib.emotions import EMOTIONS
-from emolib.errors import StorageError, UsageError
+from emolib.errors import ModelError, StorageError, UsageError
 from emolib.export.manifest import ExportedFile, Manifest
+from emolib.export.ollama import write_modelfiles
+from emolib.export.verify import answers_on_torch, check_files
 from emolib.files import sha256, storage_errors, write_json
 from emolib.llama.gguf import VOCABULARY, add_metadata, read_header, with_tensors_of
 from emolib.llama.server import CHAT_TASK, TASK_KEY, EmotionTask
@@ -48,8 +50,10 @@ def export_gguf(
     """Write `run`, a run folder or a bundled adapter, as GGUF files into `out`, one for each of `quants`.
 
     `form` "merged" adds the adapter to the base weights; "adapter" writes the base, quantised, and the adapter in
-    f16 beside it. Files appear under their names when they are whole. UsageError for an unknown quantisation,
-    StorageError where the space does not suffice, before anything is written.
+    f16 beside it. A Modelfile for Ollama lies beside each model file. Files appear under their names when they are
+    whole and answer a few texts as the run does on torch; what was found stands in the manifest. UsageError for an
+    unknown quantisation, StorageError where the space does not suffice, before anything is written; ModelError where
+    the adapter cannot stand apart, or a file answers otherwise than the run.
     """
     names = known_quantisations(list(quants))
     if form not in ("merged", "adapter"):
@@ -60,10 +64,11 @@ def export_gguf(
         out.mkdir(parents=True, exist_ok=True)
         _check_space(loaded, out, names, form)
         with work_folder(out) as work:
+            expected = answers_on_torch(loaded)
             make = _merged_files if form == "merged" else _split_files
             made = make(loaded, work, names)
-            files = tuple(ExportedFile.of(path, kind, name) for path, kind, name in made)
-            for path, _, _ in made:
+            files = check_files([ExportedFile.of(path, kind, name) for path, kind, name in made], work, expected)
+            for path in [*(path for path, _, _ in made), *write_modelfiles(files, work, loaded)]:
                 os.replace(path, out / path.name)
     manifest = Manifest(files, describe(loaded))
     if (out / "manifest.json").is_file():
@@ -115,14 +120,32 @@ def adapter_gguf(source: AdapterSource, out: Path) -> None:
 
 
 def _portable(source: AdapterSource, base: BaseModel, work: Path) -> Path:
-    """A copy of the adapter that names its base model without a path of this machine: the converter copies that."""
+    """Write a copy of the adapter as llama.cpp reads it: with one alpha, and no path of this machine as its base.
+
+    llama.cpp multiplies by alpha / rank, and knows neither rsLoRA nor alphas by module: what PEFT multiplies by goes
+    into the B matrices.
+    """
+    from safetensors.torch import load_file, save_file
+
+    from emolib.finetune.lora_files import beyond_lora, lora_scale, module_of
+
+    config = json.loads((source.adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    tensors = load_file(source.adapter / "adapter_model.safetensors")
+    if beyond := beyond_lora(config, tensors):
+        raise ModelError(
+            f"the adapter {source.adapter} has {' and '.join(beyond)}, which no LoRA GGUF holds;"
+            " export it merged (without --adapter)"
+        )
+    for name, tensor in tensors.items():
+        if ".lora_B." in name:
+            rank = tensor.shape[1]
+            tensor *= lora_scale(config, module_of(name), rank) * rank / config["lora_alpha"]
     folder = work / f"{_stem(base)}-{'chat' if source.task == 'chat' else 'emotion'}-lora"
     folder.mkdir()
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        shutil.copy2(source.adapter / name, folder)
-    path = folder / "adapter_config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    write_json(path, {**config, "base_model_name_or_path": base.hub_id or _stem(base)})
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    plain = {"use_rslora": False, "alpha_pattern": {}, "rank_pattern": {}}
+    named = {"base_model_name_or_path": base.hub_id or _stem(base)}
+    write_json(folder / "adapter_config.json", {**config, **plain, **named})
     return folder
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emolib.errors import ModelError, UsageError
+from emolib.files import expand_user
 
 __all__ = ["Shape", "read_shape"]
 
@@ -123,7 +124,7 @@ def read_shape(name: str) -> Shape:
 
 def _config_path(name: str) -> Path:
     shipped = _CONFIGS / f"{name.lower().removesuffix('-instruct')}.json"
-    given = Path(name).expanduser()
+    given = expand_user(name)
     for path in (shipped, given / "config.json", given):
         if path.is_file():
             return path

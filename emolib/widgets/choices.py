@@ -63,7 +63,7 @@ def _check_file(name: str) -> None:
 
 
 def _gguf_files(folders: Sequence[Path], *, for_emotion: bool) -> Iterator[str]:
-    for path in _found("*.gguf", folders):
+    for path in _found("*.[gG][gG][uU][fF]", folders):
         try:
             header = read_header(path)
         except EmolibError:
