@@ -170,7 +170,8 @@ def same_base(recorded: str) -> str | None:
     if cached:
         parts, recorded = cached, "/".join(cached)
     known = {hub_id.rpartition("/")[2].lower(): short for short, hub_id in HUB_MODELS.items()}
-    known |= {short: short for short in (*HUB_MODELS, DEFAULT_BASE)} | {_smollm2_folder().name: DEFAULT_BASE}
+    known |= {short: short for short in (*HUB_MODELS, *_WHEEL_MODELS)}
+    known |= {model.folder.name: short for short, model in _WHEEL_MODELS.items()}
     name = _FOUR_BITS.sub("", parts[-1])
     if recorded == parts[0] or (_HUB_ID.fullmatch(recorded) and not recorded.startswith((".", "~"))):
         return recorded if name == parts[-1] else known.get(name.lower(), "/".join([*parts[:-1], name]))

@@ -22,7 +22,7 @@ from emolib.export import Manifest, export_gguf, open_llm_server, verify_export
 from emolib.export.gguf import adapter_gguf
 from emolib.files import sha256
 from emolib.llama.gguf import read_header, with_tensors_of
-from emolib.llama.server import TASK_KEY
+from emolib.llama.server import CHAT_TASK, TASK_KEY
 from emolib.models import chat_gguf, load_tokenizer, resolve_base
 from emolib.prompting.templates import PAPER
 
@@ -139,7 +139,8 @@ def test_an_adapter_for_chat_carries_no_emotion_task(run, tmp_path):
     adapter_gguf(find_adapter(tmp_path / "talk", task="chat"), tmp_path / "talk.gguf")
     header = read_header(tmp_path / "talk.gguf")
     assert header.metadata["emolib.task"] == "chat"
-    assert not {"emolib.template", TASK_KEY} & set(header.metadata)
+    assert header.metadata[TASK_KEY] == CHAT_TASK
+    assert "emolib.template" not in header.metadata
     with pytest.raises(UsageError, match="was trained to converse"):
         export_gguf(tmp_path / "talk", tmp_path)
 

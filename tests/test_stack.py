@@ -45,7 +45,7 @@ def test_a_file_names_what_differs_from_the_default(tmp_path: Path):
         ('recogniser = "whisper"', "the key 'recogniser', which a stack does not know; did you mean 'recognizer'?"),
         ("understanding = 1", "understanding is a bool, not 1"),
         ("voice = 3", "voice is a str, not 3"),
-        ('reply = "gpt-4o"', "unknown reply 'gpt-4o'; use auto, embedded, FILE.gguf, gpt, gpt:MODEL"),
+        ('reply = "gpt-4o"', "unknown reply 'gpt-4o'; use auto, embedded (the adapter companion on SmolLM2)"),
         ("reply =", "not a stack file in TOML"),
     ],
 )
