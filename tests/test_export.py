@@ -337,7 +337,8 @@ def test_the_ending_may_be_in_capitals(merged, split, tmp_path, expected):
     adapter.symlink_to(file_of(split, "adapter"))
     server, names = open_llm_server(file_of(split, "base"), [adapter])
     assert names == ["LORA"]
-    del server
+    found = log_probabilities(EmotionClassifier.load(server.listening_address, adapter="LORA"))
+    np.testing.assert_allclose(found, expected, atol=0.03)
 
 
 def test_truncated_and_foreign_files_are_named(merged, split, tmp_path):
