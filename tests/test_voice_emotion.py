@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from emolib.emotions import EMOTION2VEC_TO_EMOTION, EMOTIONS, SENSEVOICE_TO_EMOTION, EmotionScores
 from emolib.errors import InputError
 from emolib.speech.funasr import parse_sensevoice
-from emolib.speech.voice_emotion import FusionWeights, fit_fusion, fuse, voice_scores
+from emolib.speech.voice_emotion import contradiction, fit_fusion, fuse, voice_scores
 
-VOICES = {**SENSEVOICE_TO_EMOTION, **EMOTION2VEC_TO_EMOTION}
+HEAD = {label: label for label in EMOTIONS if label != "love"} | {"neutral": None}
+VOICES = {**SENSEVOICE_TO_EMOTION, **EMOTION2VEC_TO_EMOTION, **HEAD}
 
 
 def text(label: str, probability: float) -> EmotionScores:
@@ -86,6 +87,31 @@ def test_the_tag_of_sensevoice_can_be_used_as_it_comes():
     assert fuse(text("joy", 0.35), transcript.voice_emotion).label == "sadness"
 
 
+def test_the_more_neutral_a_voice_the_less_it_changes():
+    said = text("joy", 0.45)
+    heard = [fuse(said, {"sadness": 1 - neutral, "neutral": neutral}) for neutral in (0.0, 0.2, 0.4)]
+    sad = [scores.probabilities["sadness"] for scores in heard]
+    assert sad == sorted(sad, reverse=True)
+    assert fuse(said, {"sadness": 0.45, "neutral": 0.55}) is said
+
+
+@pytest.mark.parametrize(
+    ("label", "probability", "voice", "expected"),
+    [
+        ("joy", 0.9, {"sadness": 0.8, "neutral": 0.2}, "words: joy, voice: sadness"),
+        ("love", 0.9, {"ANGRY": 1.0}, "words: love, voice: anger"),
+        ("fear", 0.8, {"happy": 1.0}, "words: fear, voice: joy"),
+        ("joy", 0.45, {"sadness": 0.8, "neutral": 0.2}, None),
+        ("joy", 0.9, {"sadness": 0.4, "neutral": 0.6}, None),
+        ("anger", 0.9, {"sadness": 1.0}, None),
+        ("joy", 0.9, {"surprise": 1.0}, None),
+        ("joy", 0.9, None, None),
+    ],
+)
+def test_a_contradiction_is_named_if_both_are_sure(label, probability, voice, expected):
+    assert contradiction(text(label, probability), voice) == expected
+
+
 def test_the_maps_name_only_our_labels_and_never_love():
     assert set(VOICES.values()) == {None, *EMOTIONS} - {"love"}
 
@@ -108,7 +134,7 @@ def test_fitting_trusts_what_was_right():
     weights = fit_fusion(wrong, right, labels)
     assert weights.voice > weights.text
     silent = fit_fusion([text(label, 0.9) for label in labels], [{"SURPRISED": 1.0}] * 20, labels)
-    assert silent == FusionWeights(silent.text, 0.0)
+    assert silent.voice == 0.0
 
 
 def test_fitting_needs_data():

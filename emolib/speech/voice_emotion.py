@@ -1,4 +1,7 @@
-"""Two emotions, one score: what the words say and what the voice says."""
+"""Two emotions, one score: what the words say and what the voice says.
+
+The words decide if they are clear, the voice decides if they say nothing, and between the two both count.
+"""
 
 from __future__ import annotations
 
@@ -7,76 +10,101 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from emolib.emotions import ABSTAIN_BELOW, EMOTION2VEC_TO_EMOTION, EMOTIONS, SENSEVOICE_TO_EMOTION, EmotionScores
+from emolib.emotions import EMOTION2VEC_TO_EMOTION, EMOTIONS, NEUTRAL, SENSEVOICE_TO_EMOTION, EmotionScores
 from emolib.errors import InputError
 
-__all__ = ["DEFAULT_FUSION", "FusionWeights", "fit_fusion", "fuse", "voice_scores"]
+__all__ = ["DEFAULT_FUSION", "FusionWeights", "contradiction", "fit_fusion", "fuse", "voice_scores"]
 
 #: What a voice can tell; "love" has no acoustic class in any of the models.
 _AUDIBLE = tuple(label for label in EMOTIONS if label != "love")
-#: A tag comes without a probability and models of voices are too sure of themselves: this much is believed.
+#: The classes of `emolib.speech.voice_head`, whose probabilities are calibrated.
+_HEAD_TO_EMOTION: dict[str, str | None] = {**{label: label for label in _AUDIBLE}, NEUTRAL: None}
+#: A tag comes without a probability and other models of voices are too sure of themselves: this much is believed.
 _BELIEVED = 0.75
 _LEAST = 1e-6
-_GRID = tuple(step / 10 for step in range(0, 16))
+#: How sharply the voice gives way to the words as they become clearer, per unit of confidence.
+_STEEPNESS = 15.0
+_EXPONENTS = tuple(step / 5 for step in range(6))
+_CLEAR_FROM = (0.4, 0.5, 0.6, 0.7, 0.8)
+#: So sure have words and voice to be for a contradiction.
+_SURE = 0.6
+_VALENCE = {"joy": 1, "love": 1, "sadness": -1, "anger": -1, "fear": -1}
 
 
 @dataclass(frozen=True)
 class FusionWeights:
-    """Exponents of the two distributions in their product: 0 leaves one out, 1 takes it as it is."""
+    """How much words and voice count.
 
-    text: float = 1.0
-    voice: float = 0.5
+    `text` is the exponent of the words' probabilities in the product with the voice's. `voice` in [0, 1] is the share
+    of that product if the words say nothing. `clear_from` is the confidence of the words at which the share is half.
+    """
+
+    text: float = 0.4
+    voice: float = 1.0
+    clear_from: float = 0.6
 
 
-#: The words decide and the voice tips the balance. `fit_fusion` fits them where there is data.
+#: Fitted by `benchmarks._fit_voice_head`. `fit_fusion` fits them to other data.
 DEFAULT_FUSION = FusionWeights()
 
 
 def voice_scores(classes: Mapping[str, float]) -> dict[str, float]:
-    """SenseVoice tags or emotion2vec classes as a distribution over the five emotions that a voice can tell.
+    """Return a distribution over the five emotions that a voice can tell.
 
-    `classes` maps their names to probabilities. What is neutral or unknown, and a quarter of the rest, is
-    spread evenly. InputError for a name of neither model, and for values that are no probabilities.
+    `classes` maps the classes of our head, SenseVoice's tags or emotion2vec's classes to probabilities. What is neutral
+    or unknown is spread evenly, and so is a quarter of the rest for SenseVoice and emotion2vec. InputError for a name
+    of none of them, and for values that are no probabilities.
     """
-    total = math.fsum(classes.values())
-    if not math.isfinite(total) or total <= 0 or min(classes.values()) < 0:
-        raise InputError("the emotions of a voice need probabilities of at least 0 with a positive sum")
-    scores = dict.fromkeys(_AUDIBLE, 0.0)
-    for name, value in classes.items():
-        emotion = _emotion_of(name)
-        if emotion:
-            scores[emotion] += _BELIEVED * value / total
-    spread = (1.0 - math.fsum(scores.values())) / len(_AUDIBLE)
-    return {label: score + spread for label, score in scores.items()}
+    scores, neutral = _emotions_of(classes)
+    return {label: score + neutral / len(_AUDIBLE) for label, score in scores.items()}
 
 
 def fuse(
     text: EmotionScores, voice: Mapping[str, float] | None, weights: FusionWeights = DEFAULT_FUSION
 ) -> EmotionScores:
-    """One score from the words and the voice (SenseVoice tags or emotion2vec classes, None where unheard).
+    """Return one score from the words and the voice (classes as in `voice_scores`, None if it was not heard).
 
-    The probability of "love" stays that of the text; the rest is the weighted product of both over the
-    other five. Where both are weak the text's scores come back, and with them its abstention.
+    The probability of "love" stays that of the text. The rest is a mixture of the text's scores and the product of both
+    over the other five, in which the product counts more the less neutral the voice and the less clear the words are.
+    If both say nothing, the text's scores come back, and with them its abstention.
     """
     if not voice:
         return text
-    heard = voice_scores(voice)
-    if text.abstained and max(heard.values()) < ABSTAIN_BELOW:
+    heard, neutral = _emotions_of(voice)
+    emotional = 1.0 - neutral
+    if emotional <= _LEAST or (text.abstained and max(heard.values()) <= neutral):
         return text
     love = text.probabilities["love"]
+    share = emotional * weights.voice / (1.0 + math.exp(_STEEPNESS * (text.confidence - weights.clear_from)))
     products = {
-        label: max(text.probabilities[label], _LEAST) ** weights.text * heard[label] ** weights.voice
-        for label in _AUDIBLE
+        label: max(text.probabilities[label], _LEAST) ** weights.text * (heard[label] / emotional) for label in _AUDIBLE
     }
     scale = (1.0 - love) / math.fsum(products.values())
-    fused = {label: love if label == "love" else products[label] * scale for label in EMOTIONS}
-    return EmotionScores(fused, text.abstain_below)
+    fused = {
+        label: (1.0 - share) * text.probabilities[label] + share * products.get(label, 0.0) * scale
+        for label in EMOTIONS
+    }
+    return EmotionScores({**fused, "love": love}, text.abstain_below)
+
+
+def contradiction(text: EmotionScores, voice: Mapping[str, float] | None) -> str | None:
+    """Return what words and voice say if both are sure and one is glad and the other is not, else None.
+
+    The sentence reads "words: joy, voice: sadness".
+    """
+    if not voice or text.confidence < max(_SURE, text.abstain_below):
+        return None
+    heard, _ = _emotions_of(voice)
+    label = max(heard, key=lambda name: heard[name])
+    if heard[label] < _SURE or _VALENCE.get(text.label, 0) * _VALENCE.get(label, 0) >= 0:
+        return None
+    return f"words: {text.label}, voice: {label}"
 
 
 def fit_fusion(
     texts: Sequence[EmotionScores], voices: Sequence[Mapping[str, float]], labels: Sequence[str]
 ) -> FusionWeights:
-    """The weights with the least cross-entropy on turns whose emotion is known (a grid search)."""
+    """Return the weights with the least cross-entropy on turns whose emotion is known (a grid search)."""
     if not labels or not len(texts) == len(voices) == len(labels):
         raise InputError(
             "fitting needs as many texts as voices and labels, and at least one of each:"
@@ -89,11 +117,26 @@ def fit_fusion(
             math.log(max(scores.probabilities[label], _LEAST)) for scores, label in zip(fused, labels, strict=True)
         )
 
-    return min((FusionWeights(*pair) for pair in itertools.product(_GRID, _GRID)), key=loss)
+    return min((FusionWeights(*each) for each in itertools.product(_EXPONENTS, _EXPONENTS, _CLEAR_FROM)), key=loss)
 
 
-def _emotion_of(name: str) -> str | None:
+def _emotions_of(classes: Mapping[str, float]) -> tuple[dict[str, float], float]:
+    """Return the probability of each of the five emotions, and that of none; they sum to 1."""
+    total = math.fsum(classes.values())
+    if not math.isfinite(total) or total <= 0 or min(classes.values()) < 0:
+        raise InputError("the emotions of a voice need probabilities of at least 0 with a positive sum")
+    scores = dict.fromkeys(_AUDIBLE, 0.0)
+    for name, value in classes.items():
+        emotion, believed = _emotion_of(name)
+        if emotion:
+            scores[emotion] += believed * value / total
+    return scores, max(0.0, 1.0 - math.fsum(scores.values()))
+
+
+def _emotion_of(name: str) -> tuple[str | None, float]:
+    if name in _HEAD_TO_EMOTION:
+        return _HEAD_TO_EMOTION[name], 1.0
     for known in (SENSEVOICE_TO_EMOTION, EMOTION2VEC_TO_EMOTION):
         if name in known:
-            return known[name]
-    raise InputError(f"{name!r} is no emotion class of SenseVoice or emotion2vec")
+            return known[name], _BELIEVED
+    raise InputError(f"{name!r} is no emotion class of our voice head, SenseVoice or emotion2vec")
