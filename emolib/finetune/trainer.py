@@ -44,8 +44,9 @@ def train(
     are written to `rejects.jsonl` in the run folder.
 
     With `resume` a run that was stopped goes on to the same weights as one that was not, and a finished one
-    is returned as it is; UsageError where `out` holds a run with other settings or data. Without it, `out`
-    starts afresh.
+    is returned as it is, or goes on if more steps are asked for (the learning rate then follows the schedule of
+    all of them). UsageError where `out` holds a run with other settings or data, or no run. Without it, the run in
+    `out` starts afresh.
 
     Ctrl-C and SIGTERM save a checkpoint, then raise KeyboardInterrupt. DivergedError where the loss is no
     number, naming the last good checkpoint; StorageError where the disk is full.

@@ -7,6 +7,8 @@ anything else of this package imports transformers. Its evaluation lines carry `
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emolib.errors import DeviceError, MissingDependency
@@ -22,24 +24,21 @@ __all__ = ["conversations", "fit_with_unsloth"]
 
 def fit_with_unsloth(run: RunFolder, settings: TrainSettings, data: TrainingData, config: dict[str, Any]) -> None:
     """Train `run` with Unsloth. DeviceError without a CUDA GPU, MissingDependency without Unsloth."""
-    import torch
-
-    if not torch.cuda.is_available():
-        raise DeviceError("the engine unsloth needs a CUDA GPU and none is there; use --preset cpu")
+    _require_gpu()
     try:
         from unsloth import FastLanguageModel
     except ImportError:
         raise MissingDependency("unsloth", command="pip install unsloth==2026.10.9") from None
+    from emolib.finetune.adapters import start_from
     from emolib.finetune.checkpoints import last_checkpoint, save_adapter
     from emolib.finetune.loop import stop_signals
-    from emolib.finetune.precision import choose_precision
+    from emolib.finetune.precision import keep_precision
     from emolib.finetune.recorder import Recorder
     from emolib.finetune.tasks import get_task
-    from emolib.models import model_folder, resolve_base
 
-    precision = choose_precision(settings.dtype, "cuda")
+    precision = keep_precision(config.get("precision"), settings.dtype, "cuda")
     model, tokenizer = FastLanguageModel.from_pretrained(
-        model_name=str(model_folder(resolve_base(settings.base_model))),
+        model_name=_weights(settings),
         max_seq_length=settings.max_length,
         dtype=precision.torch_dtype,
         load_in_4bit=settings.load_in_4bit,
@@ -55,6 +54,8 @@ def fit_with_unsloth(run: RunFolder, settings: TrainSettings, data: TrainingData
         random_state=settings.seed,
     )
     model.peft_config["default"].base_model_name_or_path = config["base_model"]["name"]
+    if settings.start_from:
+        start_from(model, Path(settings.start_from), config["base_model"])
     config = {
         **config,
         "engine": "unsloth",
@@ -73,16 +74,40 @@ def fit_with_unsloth(run: RunFolder, settings: TrainSettings, data: TrainingData
     save_adapter(model, run.adapter, {"base_model": config["base_model"], **notes})
 
 
+def _require_gpu() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise DeviceError("the engine unsloth needs a CUDA GPU and none is there; use --preset cpu")
+
+
+def _weights(settings: TrainSettings) -> str:
+    """Return what Unsloth is to load: the folder of the weights, or of a hub model that is not here yet its id.
+
+    For 4 bits Unsloth takes its own copy in 4 bits by that id, a third of the download.
+    """
+    from emolib.models import model_folder, resolve_base
+
+    base = resolve_base(settings.base_model)
+    if settings.load_in_4bit and base.where is None and base.hub_id:
+        return base.hub_id
+    return str(model_folder(base))
+
+
 def conversations(data: TrainingData, settings: TrainSettings, end: str) -> list[dict[str, str]]:
     """The rows as TRL takes them: prompt and completion, or one text where the loss is on all of it.
 
     A soft label, which TRL cannot take, becomes its most probable label.
     """
+    labels = data.labels if data.soft is None else [max(row, key=lambda label: row[label]) for row in data.soft]
+    return _rows(data.texts, labels, settings, end)
+
+
+def _rows(texts: Sequence[str], labels: Sequence[str], settings: TrainSettings, end: str) -> list[dict[str, str]]:
     from emolib.prompting.templates import get_prompt
 
     prompt = get_prompt(settings.prompt)
-    labels = data.labels if data.soft is None else [max(row, key=lambda label: row[label]) for row in data.soft]
-    rows = [(prompt.render(text.strip()), label + end) for text, label in zip(data.texts, labels, strict=True)]
+    rows = [(prompt.render(text.strip()), label + end) for text, label in zip(texts, labels, strict=True)]
     if settings.loss_on == "all":
         return [{"text": before + after} for before, after in rows]
     return [{"prompt": before, "completion": after} for before, after in rows]
@@ -95,6 +120,7 @@ def _trainer(
     from trl import SFTConfig, SFTTrainer
 
     rows = conversations(data, settings, tokenizer.eos_token)
+    held_out = _rows(data.held_out_texts, data.held_out_labels, settings, tokenizer.eos_token)
     steps = settings.max_steps
     if steps == -1:
         steps = math.ceil(len(rows) * settings.epochs / settings.effective_batch)
@@ -102,10 +128,14 @@ def _trainer(
         model=model,
         processing_class=tokenizer,
         train_dataset=Dataset.from_list(rows),
+        eval_dataset=Dataset.from_list(held_out) if held_out else None,
         args=SFTConfig(
             output_dir=str(run.checkpoints),
             per_device_train_batch_size=settings.batch_size,
+            per_device_eval_batch_size=settings.batch_size,
             gradient_accumulation_steps=settings.accumulation_steps,
+            eval_strategy="steps" if held_out and settings.eval_steps else "no",
+            eval_steps=settings.eval_steps or None,
             learning_rate=settings.learning_rate,
             lr_scheduler_type=settings.schedule,
             warmup_steps=settings.warmup_steps,
