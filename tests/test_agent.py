@@ -824,6 +824,13 @@ def test_the_voice_decides_when_the_words_say_nothing():
     assert turn.as_dict()["voice_emotion"] == SAD_VOICE
 
 
+def test_a_contradiction_between_words_and_voice_is_named():
+    world = World(feels=scores("joy"))
+    (turn,) = world.converse(heard_as("I am so happy for him", SAD_VOICE))
+    assert turn.contradiction == turn.as_dict()["contradiction"] == "words: joy, voice: sadness"
+    assert World().converse(said("I passed"))[0].contradiction is None
+
+
 def test_a_voice_that_is_switched_off_is_not_asked():
     world = World(feels=unclear())
     world.stack = Stack(voice_emotion="off")

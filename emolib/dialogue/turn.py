@@ -70,6 +70,7 @@ class Turn:
             "probabilities": self.emotion.as_dict(),
             "words": _scores(self.words),
             "voice_emotion": dict(self.voice_emotion) if self.voice_emotion else None,
+            "contradiction": self.contradiction,
             "understanding": self.understanding.model_dump() if self.understanding else None,
             "distress": self.distress.value,
             "tone": self.tone,
@@ -93,6 +94,7 @@ class Turn:
             ("emotion", _described(self.emotion)),
             ("words", _described(self.words) if self.words and self.voice_emotion else ""),
             ("voice", _ranked(self.voice_emotion) if self.voice_emotion else ""),
+            ("contrary", self.contradiction or ""),
             ("topic", f"{self.understanding.topic}; needs {self.understanding.need}" if self.understanding else ""),
             ("reply", self.reply),
             ("by", self.reply_from),
@@ -102,6 +104,13 @@ class Turn:
             ("ms", ", ".join(f"{stage} {milliseconds}" for stage, milliseconds in times.items())),
         ]
         return "\n".join(f"{name:<8} {value}" for name, value in rows if value)
+
+    @property
+    def contradiction(self) -> str | None:
+        """What words and voice say if they contradict each other ("words: joy, voice: sadness"), else None."""
+        from emolib.speech import contradiction
+
+        return contradiction(self.words, self.voice_emotion) if self.words else None
 
     @property
     def speed(self) -> str:
