@@ -113,7 +113,7 @@ def test_a_line_that_is_not_utf_8_is_rejected(tmp_path: Path) -> None:
     [
         ("talk.csv", b"text,label\n", r"talk\.csv is no file of conversations: they are JSON lines", UsageError),
         ("talk.jsonl", b"", "holds no conversation that can be used; each line is", InputError),
-        ("talk.jsonl", b"\0\1\2", "binary file", InputError),
+        ("talk.jsonl", b"\0\1\2", "binary file|holds no conversation", InputError),
         ("talk.jsonl", b"\x80\x04", "pickle", InputError),
         ("talk.jsonl", None, "does not exist", InputError),
         ("folder", None, "is a folder", InputError),

@@ -7,7 +7,7 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,11 @@ __all__ = ["COMPANION_TEMPERATURE", "LlamaReplyModel", "ServerAdapters", "server
 #: What is remembered of prompts: the two openings, and the present conversation after either.
 _REMEMBERED_MIB = 256
 _LONGEST_OPENING_S = 30
+#: Of the context, what the messages may take; the rest is for the opening and the reply.
+_SHARE_OF_HISTORY = 0.7
+_TOKENS_PER_WORD = 1.6
 #: How freely a companion model chooses its words.
-COMPANION_TEMPERATURE = 0.4
+COMPANION_TEMPERATURE = 0.2
 
 # A model this small falls into repeating a phrase. llama.cpp's DRY sampler stops that, and unlike a
 # plain repetition penalty leaves the words of the question free. Its four usual breakers, each looked for in all of the
@@ -105,9 +108,13 @@ class LlamaReplyModel:
     async def stream(
         self, history: Sequence[Message], emotion: EmotionScores | None, tone: str | None = None
     ) -> AsyncIterator[str]:
-        """The reply in pieces of a token; ModelError if the file cannot be loaded."""
+        """Yield the reply in pieces of a token; ModelError if the file cannot be loaded.
+
+        Of a history that does not fit into `context` the beginning is left out, and of a message that does not fit by
+        itself its beginning too.
+        """
         model = await asyncio.to_thread(self._started)
-        async with aclosing(model.stream(history, emotion, tone)) as pieces:
+        async with aclosing(model.stream(_fitting(history, self.context), emotion, tone)) as pieces:
             async for piece in pieces:
                 yield piece
 
@@ -186,6 +193,20 @@ def server_adapters(url: str, api_key: str | None = None) -> ServerAdapters:
     tasks = [entry.get("task_name", "") for entry in loaded if isinstance(entry, dict)]
     companion = tasks.index(CHAT_TASK) if CHAT_TASK in tasks else None
     return ServerAdapters(tuple(float(number == companion) for number in range(len(tasks))))
+
+
+def _fitting(history: Sequence[Message], context: int) -> list[Message]:
+    """Return the end of `history` that fits into `context` tokens (estimated), always with the last message."""
+    left = context * _SHARE_OF_HISTORY / _TOKENS_PER_WORD
+    opening = [history[0]] if len(history) > 1 and history[0].role == "system" else []
+    kept: list[Message] = []
+    for message in reversed(history[len(opening) :]):
+        words = message.content.split()
+        if kept and len(words) > left:
+            break
+        kept.append(message if len(words) <= left else replace(message, content=" ".join(words[-int(left) :])))
+        left -= len(words)
+    return [*opening, *reversed(kept)]
 
 
 def _serve(gguf: Path, adapters: Sequence[Path], threads: int, context: int) -> Any:
