@@ -16,6 +16,8 @@ __all__ = ["History"]
 # English takes about 1.4 tokens a word, Chinese about 1 a character, and each message a few for its frame.
 _TOKENS_PER_WORD = 1.4
 _TOKENS_PER_MESSAGE = 6
+#: No more messages than this are looked at, however long the conversation is.
+_NEWEST = 60
 
 
 class History:
@@ -40,7 +42,7 @@ class History:
         opening = messages[:1] if messages and messages[0].role == "system" else []
         kept: list[Message] = []
         tokens = 0.0
-        for message in reversed(_without_repeats(messages[len(opening) :])):
+        for message in reversed(_without_repeats(messages[len(opening) :][-_NEWEST:])):
             tokens += _TOKENS_PER_WORD * count_words(message.content) + _TOKENS_PER_MESSAGE
             if tokens > self.max_tokens:
                 break
