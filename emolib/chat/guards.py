@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from functools import lru_cache
 
 __all__ = ["nearly_equal", "without_repeats", "without_thoughts"]
 
@@ -88,6 +89,7 @@ def nearly_equal(left: str, right: str) -> bool:
     return min(len(a), len(b)) >= _LEAST_WORDS and _is_known(a, [b])
 
 
+@lru_cache(maxsize=512)
 def _words(text: str) -> list[str]:
     return _WORD.findall(text.lower().replace("’", "'"))
 
