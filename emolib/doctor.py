@@ -173,9 +173,14 @@ def _replies(environ: Mapping[str, str]) -> Stage:
 
 
 def _tracking(environ: Mapping[str, str]) -> Stage:
-    if environ.get("WANDB_API_KEY"):
-        return Stage("tracking", "W&B online", "WANDB_API_KEY is set")
-    return Stage("tracking", "log.jsonl, W&B offline", "no WANDB_API_KEY; nothing is sent")
+    from emolib.finetune.tracking import is_logged_in
+
+    if mode := environ.get("WANDB_MODE"):
+        return Stage("tracking", f"log.jsonl, W&B {mode}", f"WANDB_MODE is {mode}")
+    if is_logged_in(environ):
+        because = "WANDB_API_KEY is set" if environ.get("WANDB_API_KEY") else "you are logged in (wandb login)"
+        return Stage("tracking", "W&B online", because)
+    return Stage("tracking", "log.jsonl, W&B offline", "not logged in; nothing is sent")
 
 
 # --- a stack, part by part ------------------------------------------------------------------------

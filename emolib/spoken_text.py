@@ -14,6 +14,11 @@ __all__ = ["spoken_text"]
 Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
 
 
+#: Most clauses: words, and nothing that a rule looks for.
+_PLAIN = re.compile(r"[A-Za-z ,'?!]+\.?")
+_NOT_PLAIN = re.compile(r"\b(?:xD+\b|(?:etc|jr|sr|inc|ltd|vs|approx)\.)", re.IGNORECASE)
+
+
 def spoken_text(text: str) -> str:
     """Return English `text` with signs, units and abbreviations in words, and without what is only there to be read.
 
@@ -21,6 +26,8 @@ def spoken_text(text: str) -> str:
 
     Lines stay apart; one that ends without a mark gets a full stop, unless the next line goes on with the sentence.
     """
+    if _PLAIN.fullmatch(text) and not _NOT_PLAIN.search(text):
+        return text
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     rules = _CHINESE if _HAN.search(text) else (*_SIGNS, *_NUMBERS, *_ABBREVIATIONS)
     for pattern, replacement in (*_NOT_SPOKEN, *rules):

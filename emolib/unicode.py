@@ -11,13 +11,11 @@ __all__ = [
     "BYTE_ORDER_MARK",
     "decoded_lines",
     "detect_encoding",
-    "escape_what_does_not_fit",
     "text_lines",
     "without_half_characters",
 ]
 
 BYTE_ORDER_MARK = "\ufeff"
-_ESCAPE = "emolib.escape"
 
 #: UTF-32 before UTF-16: the mark of UTF-32-LE begins with that of UTF-16-LE.
 _MARKS = (
@@ -40,11 +38,16 @@ def detect_encoding(start: bytes) -> tuple[str, int]:
         if start.startswith(mark):
             return encoding, len(mark)
     even, odd = start[0::2].count(0), start[1::2].count(0)
-    if odd > _MOSTLY * len(start) / 2 and not even:
+    if odd > _MOSTLY * len(start) / 2 and not even and _is_text(start, "utf-16-le"):
         return "utf-16-le", 0
-    if even > _MOSTLY * len(start) / 2 and not odd:
+    if even > _MOSTLY * len(start) / 2 and not odd and _is_text(start, "utf-16-be"):
         return "utf-16-be", 0
     return "utf-8", 0
+
+
+def _is_text(start: bytes, encoding: str) -> bool:
+    """Whether no control character is in `start`: small numbers in a binary file have zero bytes too."""
+    return not any(letter < " " and letter not in "\t\r\n" for letter in start.decode(encoding, "replace"))
 
 
 def without_half_characters(text: str) -> str:
@@ -91,18 +94,3 @@ def text_lines(lines: Iterable[str]) -> Iterator[str]:
     encoding = getattr(lines, "encoding", None) or "utf-8"
     for line in decoded_lines(file):
         yield line if isinstance(line, str) else line.decode(encoding, "replace")
-
-
-def escape_what_does_not_fit(*streams: object) -> None:
-    """Let text streams write characters that their code page lacks as JSON escapes (\\u4f60) instead of failing."""
-    codecs.register_error(_ESCAPE, _escape)
-    for stream in streams:
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=_ESCAPE)
-
-
-def _escape(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)), error.end

@@ -21,7 +21,6 @@ from emolib.emotion_model import find_adapter, load_emotion_model, write_notes
 from emolib.emotions import EMOTIONS
 from emolib.errors import InputError, ModelError, UsageError
 from emolib.prompting.templates import PAPER
-from emolib.unicode import escape_what_does_not_fit
 
 TEXTS = [
     "i feel so very alone tonight",
@@ -110,14 +109,6 @@ def test_half_an_emoji_and_a_byte_order_mark_change_no_answer(classifier):
     for text in ("so happy today \ud83d", "\ufeffso happy today", "\ude00so happy today"):
         assert classifier.classify([text])[0] == plain
     assert list(classifier.classify_lines(["\ufeffso happy today \ud83d\n"])) == [("so happy today ", plain)]
-
-
-def test_a_console_without_a_character_gets_its_escape_as_json_writes_it():
-    written = io.BytesIO()
-    console = io.TextIOWrapper(written, encoding="cp1252")
-    escape_what_does_not_fit(console, io.StringIO())
-    print(json.dumps({"text": "café 你好 \U0001f600"}, ensure_ascii=False), file=console, flush=True)
-    assert json.loads(written.getvalue().decode("cp1252")) == {"text": "café 你好 \U0001f600"}
 
 
 def test_temperature_and_threshold_of_the_adapter_are_used(run, tmp_path):

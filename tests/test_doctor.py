@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 from emolib import cli
 from emolib.doctor import examine
@@ -34,6 +35,16 @@ def test_keys_decide_where_words_are_sent() -> None:
     with_keys = examine({**NO_KEYS, "OPENAI_API_KEY": "sk-secret", "WANDB_API_KEY": "w-secret"})
     assert stage(with_keys, "replies").uses == "OpenAI GPT"
     assert stage(with_keys, "tracking").uses == "W&B online"
+
+
+def test_the_tracking_is_what_wandb_itself_would_do(tmp_path: Path) -> None:
+    netrc = {**NO_KEYS, "NETRC": str(tmp_path / "netrc")}
+    assert stage(examine(netrc), "tracking").because == "not logged in; nothing is sent"
+    (tmp_path / "netrc").write_text("machine api.wandb.ai login user password secret\n")
+    found = stage(examine(netrc), "tracking")
+    assert (found.uses, found.because) == ("W&B online", "you are logged in (wandb login)")
+    assert stage(examine({**netrc, "WANDB_MODE": "disabled"}), "tracking").uses == "log.jsonl, W&B disabled"
+    assert "nothing is sent" not in stage(examine({**NO_KEYS, "WANDB_MODE": "online"}), "tracking").because
 
 
 def test_a_key_is_never_printed() -> None:

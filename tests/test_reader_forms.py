@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emolib.data import CleanSettings, clean_corpus, load_split, parse_label_names
+from emolib.data import CleanSettings, clean_corpus, load_conversations, load_split, parse_label_names
 from emolib.data.columns import Columns
 from emolib.data.readers import find_sources, read_source
 from emolib.errors import InputError
@@ -65,6 +65,12 @@ def test_excels_separator_line_is_obeyed_and_counted(tmp_path: Path) -> None:
 def test_excels_unicode_text_is_read(name: str, delimiter: str, encoding: str, tmp_path: Path) -> None:
     rows = [*ROWS, ("das Café war zu, und es hat geregnet", "sadness")]
     assert rows_of(write(tmp_path, name, table(delimiter, rows).encode(encoding))) == rows
+
+
+def test_small_numbers_of_a_binary_file_are_no_text(tmp_path: Path) -> None:
+    for content in (b"\0\1\2", bytes(range(1, 30)).replace(b"", b"\0"), b"\1\0\2\0" * 40):
+        with pytest.raises(InputError, match="binary file"):
+            read_source(write(tmp_path, "numbers.csv", content))
 
 
 def test_fields_are_read_with_the_32_bit_longs_of_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,6 +249,14 @@ def test_half_an_emoji_costs_half_an_emoji(tmp_path: Path) -> None:
     report = clean_corpus(write(tmp_path, "half.jsonl", lines), tmp_path / "out", CleanSettings(rules=())).as_dict()
     assert (report["read"], report["rejected"]) == (3, 1)
     assert load_split(tmp_path / "out").texts == ["so happy today ", "wow \U0001f600"]
+
+
+def test_conversations_meet_the_same_odd_lines(tmp_path: Path) -> None:
+    good = {"messages": [{"role": "user", "content": "wow \ud83d"}, {"role": "assistant", "content": "yes \U0001f600"}]}
+    path = write(tmp_path, "talks.jsonl", f"{json.dumps(good)}\n{'[' * 100_000}\n")
+    found = load_conversations(path)
+    assert [message.content for message in found.conversations[0]] == ["wow", "yes \U0001f600"]
+    assert [reject.line for reject in found.rejects] == [2]
 
 
 # --- splits --------------------------------------------------------------------------------------

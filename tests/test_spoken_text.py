@@ -15,6 +15,7 @@ SIGNS = [
     ("20–25 °C, -1°F, a turn of 90°", "20 to 25 degrees Celsius, -1 degree Fahrenheit, a turn of 90 degrees"),
     ("I love you <3", "I love you"),
     ("That hurts :( but ok :-)!", "That hurts but ok !"),
+    ("so funny xD", "so funny"),
     ("page 83. x =3, at 8:30 :3", "page 83. x equals 3, at 8:30"),
     ("don´t worry, it`s fine", "don't worry, it's fine"),
     ("5 * 3 = 15", "5 times 3 equals 15"),
@@ -82,6 +83,7 @@ def test_speaking_text_again_changes_nothing_that_a_voice_says(text: str) -> Non
     assert "\n" not in once
     assert not set(once) & set("*`~|\\")
     assert once == once.strip()
+    assert speakable(once) == once
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from emolib.data.readers import read_lines
 from emolib.data.table import Reject
 from emolib.errors import InputError, UsageError
 from emolib.prompting.chat import TONES, Message, Role
+from emolib.unicode import without_half_characters
 
 __all__ = ["ConversationCorpus", "load_conversations"]
 
@@ -86,7 +87,7 @@ def load_conversations(source: str | Path | ConversationCorpus) -> ConversationC
 def _conversation(line: str) -> tuple[Message, ...]:
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _BadRow(f"not JSON: {error}") from error
     rows = record.get("messages") if isinstance(record, dict) else None
     if not isinstance(rows, list) or not rows:
@@ -99,7 +100,7 @@ def _conversation(line: str) -> tuple[Message, ...]:
 def _message(number: int, row: Any) -> Message:
     if not isinstance(row, Mapping) or not isinstance(row.get("content"), str):
         raise _BadRow(f"message {number} has no text in its content")
-    role, content, emotion = row.get("role"), row["content"].strip(), row.get("emotion")
+    role, content, emotion = row.get("role"), without_half_characters(row["content"]).strip(), row.get("emotion")
     if role not in _ROLES:
         raise _BadRow(f"message {number} has the unknown role {role!r} (known: {', '.join(_ROLES)})")
     if not content:

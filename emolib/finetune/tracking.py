@@ -10,6 +10,7 @@ import netrc
 import os
 import sys
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
@@ -30,6 +31,7 @@ __all__ = [
     "WandbTracker",
     "draw_curves",
     "followers",
+    "is_logged_in",
     "make_tracker",
 ]
 
@@ -247,15 +249,16 @@ def _own_mode() -> str:
     own = wandb.setup().settings
     if own.mode and own.mode != "online":
         return own.mode
-    token = os.environ.get("WANDB_IDENTITY_TOKEN_FILE")
-    return "online" if os.environ.get("WANDB_API_KEY") or own.api_key or token or _is_in_netrc(own) else "offline"
+    return "online" if own.api_key or is_logged_in(os.environ, own.base_url) else "offline"
 
 
-def _is_in_netrc(own: Any) -> bool:
-    """Whether `wandb login` has left a key in the user's netrc."""
-    named = os.environ.get("NETRC")
+def is_logged_in(environ: Mapping[str, str], base_url: str | None = None) -> bool:
+    """Whether wandb would find a key: in the environment, or in the netrc where `wandb login` leaves it."""
+    if environ.get("WANDB_API_KEY") or environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    named = environ.get("NETRC")
     files = [expand_user(named)] if named else [home_folder() / name for name in (".netrc", "_netrc")]
-    hosts = {urlsplit(own.base_url).hostname, *_WANDB_HOSTS}
+    hosts = {urlsplit(base_url or environ.get("WANDB_BASE_URL") or "").hostname, *_WANDB_HOSTS}
     for path in files:
         with contextlib.suppress(OSError, netrc.NetrcParseError):
             if hosts & netrc.netrc(path).hosts.keys():
