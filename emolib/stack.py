@@ -199,6 +199,7 @@ def open_reply_model(name: str = "auto") -> ReplyModel:
         full_prompt,
         server_adapters,
     )
+    from emolib.chat.examples import ReplyExamples
     from emolib.openai_client import allowed_key
 
     if name.lower().endswith(".gguf"):
@@ -209,7 +210,9 @@ def open_reply_model(name: str = "auto") -> ReplyModel:
     if name == "base":
         return LlamaReplyModel()
     if name == "embedded" or _is_adapter(name):
-        return LlamaReplyModel(adapter=COMPANION if name == "embedded" else name, temperature=COMPANION_TEMPERATURE)
+        adapter = COMPANION if name == "embedded" else name
+        examples = ReplyExamples.shown_to(adapter)
+        return LlamaReplyModel(adapter=adapter, examples=examples, temperature=COMPANION_TEMPERATURE)
     url, _, model = name.partition("#")
     if url.startswith(_URL):
         model = model or os.environ.get("OPENAI_MODEL", "")

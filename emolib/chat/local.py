@@ -13,8 +13,9 @@ from typing import Any
 
 from emolib.chat.compatible import OpenAIReplyModel
 from emolib.chat.embedded import EMBEDDED_NAME, embedded_chat_gguf
+from emolib.chat.examples import ReplyExamples
 from emolib.chat.messages import Message
-from emolib.chat.tone import NEUTRAL, PromptStyle, companion_prompt, short_prompt
+from emolib.chat.tone import NEUTRAL, PromptStyle, companion_prompt, short_prompt, tone_for
 from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.errors import ModelError
 from emolib.llama.server import CHAT_TASK, LlamaServerOptions, start_server, thread_budget
@@ -42,13 +43,15 @@ class LlamaReplyModel:
 
     `gguf` defaults to the embedded SmolLM2-135M-Instruct; the chat template is the file's own. `adapter` is one for
     the task chat on that model: "companion", a run folder, an adapter folder or a LoRA GGUF; without one (None) the
-    model answers by examples (`short_prompt`). The server listens on a free port of 127.0.0.1, is loaded at the first
+    model answers by examples (`short_prompt`). `examples` are shown to a model that was trained with them, each before
+    the message that it resembles. The server listens on a free port of 127.0.0.1, is loaded at the first
     reply (or by `start`, which also has it read what stands before every history) and is freed by `aclose`. `threads`
     bounds the cores that it computes on.
     """
 
     gguf: Path | None = None
     adapter: str | Path | None = None
+    examples: ReplyExamples | None = None
     threads: int | None = None
     context: int = 2048
     max_words: int = 40
@@ -74,6 +77,8 @@ class LlamaReplyModel:
 
     def start(self) -> None:
         """Load the file and have what stands before every history read, if that has not been done."""
+        if self.examples:
+            self.examples.start()
         self._started()
         with self._lock:
             if not self._has_read:
@@ -114,6 +119,8 @@ class LlamaReplyModel:
         itself its beginning too.
         """
         model = await asyncio.to_thread(self._started)
+        if self.examples:
+            history = self.examples.attached(history, tone or tone_for(emotion))
         async with aclosing(model.stream(_fitting(history, self.context), emotion, tone)) as pieces:
             async for piece in pieces:
                 yield piece
@@ -202,10 +209,11 @@ def _fitting(history: Sequence[Message], context: int) -> list[Message]:
     kept: list[Message] = []
     for message in reversed(history[len(opening) :]):
         words = message.content.split()
-        if kept and len(words) > left:
+        shown = sum(len(text.split()) for text in message.example or ())
+        if kept and len(words) + shown > left:
             break
         kept.append(message if len(words) <= left else replace(message, content=" ".join(words[-int(left) :])))
-        left -= len(words)
+        left -= len(words) + shown
     return [*opening, *reversed(kept)]
 
 

@@ -4,7 +4,8 @@
                   {"role": "assistant", "content": "Again! Nobody should have to plan around that."}, …]}
 
 User and assistant alternate; the user begins and the assistant ends. A system message may come first. `emotion` names
-the tone that a user message was said in (`emolib.prompting.chat.TONES`); absent or null, it is neutral.
+the tone that a user message was said in (`emolib.prompting.chat.TONES`); absent or null, it is neutral. A user message
+may have an `example`, an exchange like it that the model is shown before it: {"message": …, "reply": …}.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, get_args
 from emolib.data.readers import read_lines
 from emolib.data.table import Reject
 from emolib.errors import InputError, UsageError
-from emolib.prompting.chat import TONES, Message, Role
+from emolib.prompting.chat import TONES, Message, ReplyExample, Role
 from emolib.unicode import without_half_characters
 
 __all__ = ["ConversationCorpus", "load_conversations"]
@@ -47,7 +48,9 @@ class ConversationCorpus:
         """Hash of the conversations in their order, so that a run folder can say what it was trained on."""
         digest = hashlib.sha256()
         for conversation in self.conversations:
-            row = [[message.role, message.content, message.emotion] for message in conversation]
+            row = [
+                [message.role, message.content, message.emotion, *(message.example or ())] for message in conversation
+            ]
             digest.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         return digest.hexdigest()
 
@@ -109,7 +112,16 @@ def _message(number: int, row: Any) -> Message:
         return Message(role, content)
     if emotion is not None and (not isinstance(emotion, str) or emotion not in TONES):
         raise _BadRow(f"message {number} has the unknown emotion {emotion!r} (known: {', '.join(TONES)})")
-    return Message(role, content, emotion)
+    return Message(role, content, emotion, _example(number, row.get("example")))
+
+
+def _example(number: int, found: Any) -> ReplyExample | None:
+    if found is None:
+        return None
+    texts = [found.get("message"), found.get("reply")] if isinstance(found, Mapping) else []
+    if not all(isinstance(text, str) and text.strip() for text in texts) or not texts:
+        raise _BadRow(f'message {number} has an example that is not {{"message": …, "reply": …}}')
+    return ReplyExample(*(without_half_characters(text).strip() for text in texts))
 
 
 def _refuse_wrong_order(messages: Sequence[Message]) -> None:

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from emolib.errors import UsageError
 
-__all__ = ["CHAT_SYSTEM", "NEUTRAL", "TONES", "Message", "Role", "companion_messages"]
+__all__ = ["CHAT_SYSTEM", "NEUTRAL", "TONES", "Message", "ReplyExample", "Role", "companion_messages"]
 
 Role = Literal["system", "user", "assistant"]
 
@@ -44,17 +44,25 @@ TONES: dict[str, str] = {
 CHAT_SYSTEM = "You are a kind companion in a spoken conversation. Answer in one or two short plain English sentences."
 
 
+class ReplyExample(NamedTuple):
+    """A message of a user and the reply to it."""
+
+    message: str
+    reply: str
+
+
 @dataclass(frozen=True)
 class Message:
     """One message of a conversation, in the form of the chat-completions API.
 
-    `emotion` is the tone that a user's message was said in (a name in `TONES`; None = not known). It stays out of
-    `as_dict`, which is what servers are sent.
+    `emotion` is the tone that a user's message was said in (a name in `TONES`; None = not known), and `example` an
+    exchange like it that a companion model is shown. Both stay out of `as_dict`, which is what servers are sent.
     """
 
     role: Role
     content: str
     emotion: str | None = None
+    example: ReplyExample | None = None
 
     def as_dict(self) -> dict[str, str]:
         """Return role and content, as the chat-completions API takes them."""
@@ -77,5 +85,7 @@ def companion_messages(history: Sequence[Message], tone: str | None = None) -> l
         if message.role == "user":
             heard = tone if tone is not None and index == last_user else message.emotion
             content = f"[{heard or NEUTRAL}] {content}"
+            if message.example:
+                content = f"({message.example.message} / {message.example.reply})\n{content}"
         messages.append({"role": message.role, "content": content})
     return messages
