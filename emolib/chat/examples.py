@@ -40,11 +40,21 @@ _WORD = re.compile(r"[\w']+")
 _LEAST = 0.42
 #: Exchanges that resemble a message as much as the best one, but for this, are as good.
 _CLOSE = 0.04
+#: Of the nearest exchanges so many are looked at.
+_LOOKED_AT = 32
 #: What an exchange gains whose message was said in the same tone.
 _SAME_TONE = 0.05
 #: A longer message or reply is no example: it would take more of the prompt than it gives.
 _LONGEST_WORDS = 30
 _REMEMBERED = 256
+#: Words that the vectors hold apart though people mean the same.
+_SAME = {
+    "mum": "mother", "mom": "mother", "mam": "mother", "mummy": "mother", "mommy": "mother", "dad": "father",
+    "daddy": "father", "grandma": "grandmother", "gran": "grandmother", "granny": "grandmother", "nan": "grandmother",
+    "grandpa": "grandfather", "grandad": "grandfather", "granddad": "grandfather", "flat": "apartment",
+    "flatmate": "roommate", "mobile": "phone", "telly": "television", "tv": "television", "pal": "friend",
+    "mate": "friend", "bike": "bicycle", "fridge": "refrigerator", "uni": "university",
+}  # fmt: skip
 #: Words that refer to somebody who was named before.
 _REFERRING = frozenset("he him his she her hers they them their it one there then that those this".split())
 #: Words of a reply that need no earlier turn, though one had them.
@@ -158,22 +168,27 @@ class ReplyExamples:
         *,
         besides: Collection[str] = (),
         outside: int | None = None,
+        nth: int = 1,
     ) -> ReplyExample | None:
         """Return an exchange whose message resembles `message`, None if none does.
 
         Among those that resemble it alike one is drawn. Replies in `besides` have been said; exchanges of the
-        conversation number `outside` are not looked at.
+        conversation number `outside` are not looked at. With `nth` 2 the nearest is passed over, and so on, as long as
+        there is another.
         """
         index = self._index()
         scores = index.resemblance(message)
         scores[index.tones == tone] += _SAME_TONE
-        best: list[int] = []
-        for place in np.argsort(scores)[::-1]:
-            if scores[place] < max(_LEAST, scores[best[0]] - _CLOSE if best else 0.0):
-                break
-            if index.exchanges[place].reply not in besides and index.numbers[place] != outside:
-                best.append(int(place))
-        return index.exchanges[self._chance.choice(best)] if best else None
+        near = [
+            place
+            for place in np.argsort(scores)[::-1][: _LOOKED_AT + len(besides)]
+            if scores[place] >= _LEAST
+            and index.exchanges[place].reply not in besides
+            and index.numbers[place] != outside
+        ]
+        near = near[min(nth, len(near)) - 1 :]
+        alike = [place for place in near if scores[place] >= scores[near[0]] - _CLOSE]
+        return index.exchanges[self._chance.choice(alike)] if alike else None
 
     def _index(self) -> _Index:
         with self._lock:
@@ -235,7 +250,7 @@ class _Index:
 
     def _mean_vector(self, words: Sequence[str]) -> NDArray[np.float32]:
         known = [word for word in dict.fromkeys(words) if word in self._vectors.rows]
-        rarity = np.array([max(self._rarity.get(word, self._unseen) - 1.0, 0.0) for word in known], np.float32)
+        rarity = np.array([max(self._rarity.get(word, self._unseen) - 1.0, 0.1) for word in known], np.float32)
         mean = rarity @ self._vectors.table[[self._vectors.rows[word] for word in known]]
         return mean / max(float(np.linalg.norm(mean)), 1e-6)
 
@@ -266,4 +281,5 @@ def _terms(words: Sequence[str]) -> Iterator[str]:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower().replace("’", "'"))
+    plain = text.lower().replace("’", "'").replace("passed away", "died")
+    return [_SAME.get(word, word) for word in _WORD.findall(plain)]

@@ -19,7 +19,7 @@ import random
 import re
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,6 +159,7 @@ def likelihoods(
     """
     import torch
 
+    from emolib.chat.examples import ReplyExamples
     from emolib.emotion_model import find_adapter, load_emotion_model
     from emolib.prompting.chat_encoding import ChatEncoder
 
@@ -167,7 +168,10 @@ def likelihoods(
     pool = [exchange.reply for exchange in others or exchanges]
     chance = random.Random(seed)
     hits, total, tokens = 0, 0.0, 0
+    examples = ReplyExamples.shown_to(model) if loaded.source.adapter else None
     for exchange in exchanges:
+        if examples:
+            exchange = replace(exchange, history=tuple(examples.attached(exchange.history)))
         wrong = [reply for reply in chance.sample(pool, min(len(pool), 2 * _CANDIDATES)) if reply != exchange.reply]
         candidates = [exchange.reply, *wrong[: _CANDIDATES - 1]]
         with torch.inference_mode():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,15 @@ def last_checkpoint(folder: Path) -> Path | None:
     return complete[-1] if complete else None
 
 
-def save_adapter(model: Any, folder: Path, notes: dict[str, Any]) -> None:
-    """Write a PEFT model's adapter and `notes` (emolib.json) under a temporary name, then put them at `folder`."""
+def save_adapter(model: Any, folder: Path, notes: dict[str, Any], files: Mapping[str, str] | None = None) -> None:
+    """Write a PEFT model's adapter with `notes` (emolib.json) and `files` (name: text), whole or not at all."""
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     with storage_errors(folder):
         try:
             write_adapter(model, temporary)
             write_json(temporary / "emolib.json", notes)
+            for name, text in (files or {}).items():
+                (temporary / name).write_text(text, encoding="utf-8")
             if folder.exists():
                 os.replace(folder, temporary.with_name(f"{temporary.name}.old"))
             os.replace(temporary, folder)

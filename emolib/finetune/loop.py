@@ -125,7 +125,7 @@ class Loop:
         """Write the trained adapter, with what inference has to know about it, into the run folder."""
         notes = {"base_model": self.config["base_model"], **get_task(self.settings.task).notes(self.settings)}
         if self.is_main_process:
-            save_adapter(self.model, self.run_folder.adapter, notes)
+            save_adapter(self.model, self.run_folder.adapter, notes, self.examples.files())
         PartialState().wait_for_everyone()
 
     def _record_engine(self, shared: bool) -> None:

@@ -33,6 +33,7 @@ PRESETS: dict[str, TrainSettings] = {
     ),
     "companion": PAPER.replace(
         task="chat",
+        examples=True,
         base_model="smollm2-135m",
         load_in_4bit=False,
         gradient_checkpointing=False,

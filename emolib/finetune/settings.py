@@ -56,6 +56,9 @@ class TrainSettings:
     eval_steps: int = _help(20, "steps between evaluations on held-out examples (0 = only at the end)")
     eval_examples: int = _help(200, "held-out examples in an evaluation during training (0 = none)")
     checkpoint_steps: int = _help(50, "steps between checkpoints")
+    examples: bool = _help(
+        False, "show the model an exchange of other conversations that resembles the message (task chat)"
+    )
     start_from: str = _help("", "adapter folder or run folder to start from (empty = a fresh adapter)")
     tracking: str = _help("auto", "Weights & Biases: online, offline, off; auto = online if logged in, else offline")
     project: str = _help("emolib", "project name for the tracking")

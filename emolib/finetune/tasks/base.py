@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -55,6 +55,10 @@ class TaskExamples(ABC):
 
     @abstractmethod
     def __getitem__(self, index: int) -> Example: ...
+
+    def files(self) -> Mapping[str, str]:
+        """Return the texts that inference needs beside the adapter, by the names of their files."""
+        return {}
 
     @abstractmethod
     def evaluate(self, loss: PromptLoss, *, pad_id: int) -> dict[str, float]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,17 +29,28 @@ __all__ = ["ChatData", "ChatExamples", "ChatTask"]
 _log = logging.getLogger(__name__)
 
 _BATCH = 8
+#: The file beside the adapter with the conversations that examples come from.
+_EXAMPLES = "examples.jsonl"
+#: Of the messages in training, the share without an example. A model has to do without one where nothing resembles.
+_NO_EXAMPLE = 0.15
+#: Which of the exchanges that resemble a message is shown, in training: to somebody else's message the nearest is less
+#: near than to one that was written for the same corpus.
+_NEAREST = (1, 1, 2, 3)
 
 
 @dataclass(frozen=True)
 class ChatData:
-    """Conversations in tokens, those to train on and those held out, and the rows that cannot be used."""
+    """Conversations in tokens, those to train on and those held out, and the rows that cannot be used.
+
+    `examples` are the conversations as JSON lines, if exchanges of them are shown to the model.
+    """
 
     name: str
     sha256: str
     conversations: Sequence[ChatTokens]
     held_out: Sequence[ChatTokens]
     rejects: Sequence[Reject] = ()
+    examples: str = ""
 
     @property
     def rows(self) -> int:
@@ -80,11 +93,14 @@ class ChatTask:
 
         corpus = load_conversations(data)
         other = load_conversations(validation) if validation is not None and settings.eval_examples else None
+        written = _json_lines(corpus) if settings.examples else ""
+        if settings.examples:
+            corpus, other = _with_examples(corpus, other, settings.seed)
         encoder = ChatEncoder(load_tokenizer(settings.base_model), settings.base_model, max_length=settings.max_length)
         conversations, rejects = _encode(corpus, encoder)
         others, more = _encode(other, encoder) if other else (None, [])
         kept, held_out = hold_out(conversations, others, settings)
-        return ChatData(corpus.name, corpus.sha256, kept, held_out, [*rejects, *more])
+        return ChatData(corpus.name, corpus.sha256, kept, held_out, [*rejects, *more], written)
 
     def examples(self, data: ChatData, settings: TrainSettings, base: Any, tokenizer: Any) -> ChatExamples:
         """Return the conversations after the tokens that all of them begin with."""
@@ -92,7 +108,8 @@ class ChatTask:
 
     def notes(self, settings: TrainSettings) -> dict[str, Any]:
         """Return the task and the system message that the adapter is trained under."""
-        return {"task": self.name, "system": CHAT_SYSTEM}
+        notes = {"task": self.name, "system": CHAT_SYSTEM}
+        return notes | ({"examples": _EXAMPLES} if settings.examples else {})
 
     def count_rows(self, data: str | Path) -> int:
         """Return the number of conversations in `data` that can be used."""
@@ -118,6 +135,10 @@ class ChatExamples(TaskExamples):
     def __len__(self) -> int:
         return len(self.data.conversations)
 
+    def files(self) -> Mapping[str, str]:
+        """Return the conversations that examples come from, if the model is shown any."""
+        return {_EXAMPLES: self.data.examples} if self.data.examples else {}
+
     def __getitem__(self, index: int) -> Example:
         return chat_example(self.data.conversations[index], len(self.prefix_ids), loss_on=self.loss_on)
 
@@ -139,6 +160,37 @@ class ChatExamples(TaskExamples):
         loss.train(was_training)
         mean = total / sum(len(example.target_ids) for example in examples)
         return {"eval_loss": mean, "eval_perplexity": math.exp(min(mean, 700.0)), "eval_examples": len(examples)}
+
+
+def _with_examples(
+    corpus: ConversationCorpus, other: ConversationCorpus | None, seed: int
+) -> tuple[ConversationCorpus, ConversationCorpus | None]:
+    """Return both with examples: exchanges of `corpus` that resemble a message, from other conversations."""
+    from emolib.chat.examples import ReplyExamples
+
+    known = ReplyExamples(corpus.conversations, seed=seed)
+    chance = random.Random(seed)
+    shown = []
+    for number, conversation in enumerate(corpus.conversations):
+        found = []
+        for message in conversation:
+            if message.role == "user" and message.example is None and chance.random() >= _NO_EXAMPLE:
+                said = {earlier.content for earlier in found if earlier.role == "assistant"}
+                nth = chance.choice(_NEAREST)
+                example = known.find(message.content, message.emotion, besides=said, outside=number, nth=nth)
+                message = replace(message, example=example)
+            found.append(message)
+        shown.append(tuple(found))
+    others = other and [tuple(known.attached(conversation)) for conversation in other.conversations]
+    return replace(corpus, conversations=shown), other and replace(other, conversations=others)
+
+
+def _json_lines(corpus: ConversationCorpus) -> str:
+    rows = (
+        {"messages": [{**message.as_dict(), "emotion": message.emotion} for message in conversation]}
+        for conversation in corpus.conversations
+    )
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _encode(corpus: ConversationCorpus, encoder: ChatEncoder) -> tuple[list[ChatTokens], list[Reject]]:
