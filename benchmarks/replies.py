@@ -1,20 +1,22 @@
 """What is said: replies of companion, of the base model, and of any other model, to messages held out for judging.
 
     python -m benchmarks.replies [--quick] [--json FILE] [--model NAME …]
-    python -m benchmarks.replies --sheet FILE [--sheet-key FILE]      two replies to each of 100 messages, shuffled
+    python -m benchmarks.replies --sheet FILE [--sheet-key FILE]      two replies to each of 200 messages, shuffled
     python -m benchmarks.replies --sheet-score KEY READINGS …         count what the readers wrote
 
 The models are names of `Stack.reply`. Every model answers the same messages in the same run; hits@1 and perplexity are
-by the model's own likelihood on torch, for the base model and for adapters. A sheet has a message with what was said
-before it and two replies, A and B; the key says which model wrote which. Readers answer by the rubric in
-benchmarks/replies_rubric.md, a JSON line per reply: {"id": 3, "reply": "A", "kind": 1, "to_the_point": 1, "coherent":
-1, "not_hurtful": 1}, and a line per pair: {"id": 3, "preferred": "A"}.
+by the model's own likelihood on torch, for the base model and for adapters. A sheet has 100 messages of held-out
+conversations, with what was said before, and 100 that stand alone (`replies_messages.tsv`, written by somebody who had
+not seen the corpus), each with two replies, A and B; the key says which model wrote which. Readers answer by the rubric
+in benchmarks/replies_rubric.md, a JSON line per reply: {"id": 3, "reply": "A", "kind": 1, "to_the_point": 1,
+"coherent": 1, "not_hurtful": 1}, and a line per pair: {"id": 3, "preferred": "A"}.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import csv
 import json
 import random
 import statistics
@@ -28,12 +30,14 @@ from typing import Any
 
 from benchmarks._report import Report
 from emolib.evaluate.replies import Exchange, held_out_exchanges, likelihoods, reply_scores
+from emolib.prompting.chat import Message
 from emolib.stack import open_reply_model
 
 _PACKAGES = ("xllamacpp", "torch", "transformers")
 _MESSAGES, _QUICK_MESSAGES = 200, 30
 _LIKELIHOODS, _QUICK_LIKELIHOODS = 60, 15
 _SHEET = 100
+_ALONE = Path(__file__).parent / "replies_messages.tsv"
 _RUBRIC = ("kind", "to_the_point", "coherent", "not_hurtful")
 
 
@@ -99,7 +103,7 @@ async def _replies(name: str, exchanges: Sequence[Exchange]) -> tuple[list[str],
 
 
 def _write_sheet(names: Sequence[str], sheet: Path, key: Path) -> None:
-    exchanges = held_out_exchanges(limit=_SHEET)
+    exchanges = [*held_out_exchanges(limit=_SHEET), *_messages_alone()]
     written = {name: asyncio.run(_replies(name, exchanges))[0] for name in names}
     chance = random.Random()
     rows: list[dict[str, Any]] = []
@@ -115,6 +119,14 @@ def _write_sheet(names: Sequence[str], sheet: Path, key: Path) -> None:
     sheet.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     key.write_text(json.dumps(keys, indent=1) + "\n", encoding="utf-8")
     print(f"{sheet}: {len(rows)} messages; {key} says which reply is whose")
+
+
+def _messages_alone() -> list[Exchange]:
+    """Return messages without a conversation and without a known reply, in random order."""
+    with _ALONE.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+    chosen = random.Random(_SHEET).sample(rows, _SHEET)
+    return [Exchange((Message("user", row["message"], row["emotion"]),), "") for row in chosen]
 
 
 def _score_sheet(key: Path, readings: Sequence[Path]) -> str:

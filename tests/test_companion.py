@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from emolib.chat import LlamaReplyModel, Message, count_words, server_adapters
+from emolib.chat.examples import ReplyExamples
 from emolib.chat.guards import nearly_equal
 from emolib.dialogue import History
 from emolib.emotion_model import find_adapter
@@ -72,6 +73,28 @@ def test_plain_questions_are_answered(replies: list[str]):
     answers = {line: reply for (_, line), reply in zip(CONVERSATION, replies, strict=True)}
     assert "eight" in answers["How many legs does a spider have?"].lower()
     assert "Oslo" in answers["What's the capital of Norway?"]
+
+
+def test_a_written_reply_is_given_where_it_suits_and_the_conversation_goes_on():
+    jokes = ["tell me a joke", "tell me a joke", "The old kettle hums when the neighbour plays the tuba."]
+    first, second, generated = asyncio.run(held([("neutral", line) for line in jokes]))
+    written = {example.reply for example in ReplyExamples.bundled().index.exchanges}
+    assert {first, second} < written
+    assert first != second
+    assert generated not in written
+
+
+def test_a_system_message_of_the_user_is_obeyed_by_the_model_and_no_written_reply():
+    async def replies() -> set[str]:
+        model = open_reply_model("embedded")
+        history = [Message("system", "Speak of rain."), Message("user", "tell me a joke")]
+        try:
+            async with aclosing(model.stream(history, None, "neutral")) as pieces:
+                return {"".join([piece async for piece in pieces]).strip()}
+        finally:
+            await model.aclose()
+
+    assert not asyncio.run(replies()) & {example.reply for example in ReplyExamples.bundled().index.exchanges}
 
 
 @pytest.mark.parametrize(

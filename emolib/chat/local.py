@@ -15,7 +15,7 @@ from emolib.chat.compatible import OpenAIReplyModel
 from emolib.chat.embedded import EMBEDDED_NAME, embedded_chat_gguf
 from emolib.chat.examples import ReplyExamples
 from emolib.chat.messages import Message
-from emolib.chat.tone import NEUTRAL, PromptStyle, companion_prompt, short_prompt, tone_for
+from emolib.chat.tone import NEUTRAL, TONES, PromptStyle, companion_prompt, short_prompt, tone_for
 from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.errors import ModelError
 from emolib.llama.server import CHAT_TASK, LlamaServerOptions, start_server, thread_budget
@@ -25,6 +25,8 @@ __all__ = ["COMPANION_TEMPERATURE", "LlamaReplyModel", "ServerAdapters", "server
 #: What is remembered of prompts: the two openings, and the present conversation after either.
 _REMEMBERED_MIB = 256
 _LONGEST_OPENING_S = 30
+#: A reply that the server did not write is read so long after it was given: its sound comes first.
+_READ_AFTER_S = 1.0
 #: Of the context, what the messages may take; the rest is for the opening and the reply.
 _SHARE_OF_HISTORY = 0.7
 _TOKENS_PER_WORD = 1.6
@@ -44,7 +46,8 @@ class LlamaReplyModel:
     `gguf` defaults to the embedded SmolLM2-135M-Instruct; the chat template is the file's own. `adapter` is one for
     the task chat on that model: "companion", a run folder, an adapter folder or a LoRA GGUF; without one (None) the
     model answers by examples (`short_prompt`). `examples` are shown to a model that was trained with them, each before
-    the message that it resembles. The server listens on a free port of 127.0.0.1, is loaded at the first
+    the message that it resembles; the reply of one that suits the message with a probability of `least_fit` is given as
+    it is. The server listens on a free port of 127.0.0.1, is loaded at the first
     reply (or by `start`, which also has it read what stands before every history) and is freed by `aclose`. `threads`
     bounds the cores that it computes on.
     """
@@ -52,6 +55,7 @@ class LlamaReplyModel:
     gguf: Path | None = None
     adapter: str | Path | None = None
     examples: ReplyExamples | None = None
+    least_fit: float = 0.6
     threads: int | None = None
     context: int = 2048
     max_words: int = 40
@@ -64,6 +68,7 @@ class LlamaReplyModel:
         self._server: Any = None
         self._model: OpenAIReplyModel | None = None
         self._has_read = False
+        self._later: asyncio.Task[None] | None = None
 
     @property
     def name(self) -> str:
@@ -119,11 +124,27 @@ class LlamaReplyModel:
         itself its beginning too.
         """
         model = await asyncio.to_thread(self._started)
-        if self.examples:
+        if self._later:
+            self._later.cancel()
+        if self.examples and history and history[0].role != "system":
             history = self.examples.attached(history, tone or tone_for(emotion))
+            example = history[-1].example
+            if example and example.fit >= self.least_fit and (tone is None or tone in TONES):
+                self._later = asyncio.create_task(self._read_later(history, example.reply))
+                yield example.reply
+                return
         async with aclosing(model.stream(_fitting(history, self.context), emotion, tone)) as pieces:
             async for piece in pieces:
                 yield piece
+
+    async def _read_later(self, history: Sequence[Message], reply: str) -> None:
+        """Have the server read a reply that it did not write, while it is heard: the next one comes sooner."""
+        await asyncio.sleep(_READ_AFTER_S)
+        said = _fitting([*history, Message("assistant", reply), Message("user", ".")], self.context)
+        with self._lock:
+            url = self._server.listening_address if self._server else None
+        if url:
+            await asyncio.to_thread(_read, url, self._prompt(said, None, NEUTRAL))
 
     async def complete(self, messages: Sequence[dict[str, str]], tokens: int, **options: Any) -> str:
         """Return an answer of at most `tokens` tokens by the base model, with `options` such as `response_format`.
@@ -144,6 +165,8 @@ class LlamaReplyModel:
             server, self._server = self._server, None
             self._has_read = False
             base, self._base = self._base, None
+        if self._later:
+            self._later.cancel()
         # Not under the lock: a second call in the same event loop would wait for it for ever.
         for each in (model, base):
             if each is not None:
@@ -240,11 +263,14 @@ def _read_openings(url: str, prompt: PromptStyle) -> None:
 
     What goes wrong here goes wrong at the first reply as well, and is told there.
     """
+    for tone in (NEUTRAL, EMOTIONS[0]):
+        _read(url, prompt([Message("user", "Hi.")], None, tone))
+
+
+def _read(url: str, messages: Sequence[Message]) -> None:
     import requests
 
     with requests.Session() as session, contextlib.suppress(requests.RequestException):
         session.trust_env = False
-        for tone in (NEUTRAL, EMOTIONS[0]):
-            messages = prompt([Message("user", "Hi.")], None, tone)
-            body = {"messages": [message.as_dict() for message in messages], "max_tokens": 1}
-            session.post(f"{url}/v1/chat/completions", json=body, timeout=_LONGEST_OPENING_S)
+        body = {"messages": [message.as_dict() for message in messages], "max_tokens": 1}
+        session.post(f"{url}/v1/chat/completions", json=body, timeout=_LONGEST_OPENING_S)

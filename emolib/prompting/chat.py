@@ -45,10 +45,11 @@ CHAT_SYSTEM = "You are a kind companion in a spoken conversation. Answer in one 
 
 
 class ReplyExample(NamedTuple):
-    """A message of a user and the reply to it."""
+    """A message and the reply to it; `fit` in [0, 1] is how surely the reply suits another message as it is."""
 
     message: str
     reply: str
+    fit: float = 0.0
 
 
 @dataclass(frozen=True)

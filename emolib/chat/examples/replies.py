@@ -1,0 +1,153 @@
+"""Written exchanges that suit a message: one is shown to the model, or its reply is given as it is."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from emolib.chat.examples.fit import fit
+from emolib.chat.examples.index import MessageIndex
+from emolib.chat.examples.words import WordVectors
+from emolib.errors import ModelError
+from emolib.prompting.chat import Message, ReplyExample
+
+__all__ = ["ReplyExamples"]
+
+_BUNDLED = Path(__file__).parent.parent.parent / "data" / "sample"
+#: An exchange is an example from this resemblance on.
+_LEAST = 0.42
+#: Of the nearest exchanges so many are looked at.
+_LOOKED_AT = 12
+#: What an exchange gains whose message was said in the same tone.
+_SAME_TONE = 0.05
+#: Exchanges that suit a message as well as the best one, but for this, are as good.
+_CLOSE = 0.05
+_REMEMBERED = 256
+
+
+class ReplyExamples:
+    """Exchanges of written conversations, found by their message.
+
+    `conversations` are sequences of messages; of later turns those exchanges count whose reply stands by itself. They
+    are read at the first use, or by `start`.
+    """
+
+    def __init__(
+        self, conversations: Iterable[Sequence[Message]], vectors: WordVectors | None = None, *, seed: int | None = None
+    ) -> None:
+        self._conversations = conversations
+        self._vectors = vectors
+        self._chance = random.Random(seed)
+        self._chosen: OrderedDict[tuple[str, ...], ReplyExample | None] = OrderedDict()
+        self._lock = threading.Lock()
+        self._known: MessageIndex | None = None
+
+    @classmethod
+    def bundled(cls) -> ReplyExamples:
+        """The exchanges that the adapter `companion` was trained on."""
+        return cls.read(_BUNDLED / "replies.jsonl")
+
+    @classmethod
+    def shown_to(cls, adapter: str | Path) -> ReplyExamples | None:
+        """The exchanges that an adapter was trained with, by `examples` in its emolib.json; None without.
+
+        The file lies beside the adapter, or is one that emolib brings. ModelError if it is missing.
+        """
+        from emolib.emotion_model import find_adapter, read_adapter_notes
+
+        if str(adapter).lower().endswith(".gguf"):
+            return None
+        folder = find_adapter(adapter, task="chat").adapter
+        name = read_adapter_notes(folder).get("examples") if folder else None
+        if not folder or not name:
+            return None
+        file = next((place / name for place in (folder, _BUNDLED) if (place / name).is_file()), None)
+        if file is None:
+            raise ModelError(f"the adapter {adapter} was trained with the examples {name}, which lie nowhere near it")
+        return cls.read(file)
+
+    @classmethod
+    def read(cls, path: Path) -> ReplyExamples:
+        """The exchanges of a file of conversations (`emolib.data.conversations` has the format)."""
+        return cls(_conversations(path))
+
+    def start(self) -> None:
+        """Read the conversations, if that has not been done."""
+        _ = self.index
+
+    def __len__(self) -> int:
+        return len(self.index.exchanges)
+
+    def attached(self, history: Sequence[Message], tone: str | None = None) -> list[Message]:
+        """Return `history` with an example for each message of the user that has none yet, where one is found.
+
+        What was chosen for a message after the same messages is chosen again, so that a server finds the beginning of
+        the conversation as it was. `tone` is that of the last message.
+        """
+        found: list[Message] = []
+        for at, message in enumerate(history):
+            if message.role == "user" and message.example is None:
+                heard = tone if tone is not None and at == len(history) - 1 else message.emotion
+                said = {other.content for other in history[:at] if other.role == "assistant"}
+                key = (message.content, heard or "", *sorted(said))
+                if key not in self._chosen:
+                    self._chosen[key] = self.find(message.content, heard, besides=said)
+                    while len(self._chosen) > _REMEMBERED:
+                        self._chosen.popitem(last=False)
+                message = replace(message, example=self._chosen[key])
+            found.append(message)
+        return found
+
+    def find(
+        self,
+        message: str,
+        tone: str | None = None,
+        *,
+        besides: Collection[str] = (),
+        outside: int | None = None,
+        nth: int = 1,
+    ) -> ReplyExample | None:
+        """Return the exchange whose reply suits `message` best (`fit`), of those whose message resembles it; or None.
+
+        Among those that suit it alike one is drawn. Replies in `besides` have been said; exchanges of the
+        conversation number `outside` are not looked at. With `nth` 2 the best is passed over, and so on, as long as
+        there is another.
+        """
+        index = self.index
+        scores = index.resemblance(message)
+        scores[index.tones == tone] += _SAME_TONE
+        near = [
+            place
+            for place in np.argsort(scores)[::-1][: _LOOKED_AT + len(besides)]
+            if scores[place] >= _LEAST
+            and index.exchanges[place].reply not in besides
+            and index.numbers[place] != outside
+        ]
+        suiting = [(fit(index, message, tone, place), place) for place in near]
+        suiting = sorted(suiting, reverse=True)[min(nth, len(near)) - 1 :]
+        alike = [(suits, place) for suits, place in suiting if suits >= suiting[0][0] - _CLOSE]
+        if not alike:
+            return None
+        suits, place = self._chance.choice(alike)
+        return index.exchanges[place]._replace(fit=suits)
+
+    @property
+    def index(self) -> MessageIndex:
+        """The exchanges and their words, read at the first use."""
+        with self._lock:
+            if self._known is None:
+                self._known = MessageIndex(self._conversations, self._vectors or WordVectors.bundled())
+            return self._known
+
+
+def _conversations(path: Path) -> Iterator[list[Message]]:
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield [Message(m["role"], m["content"], m.get("emotion")) for m in json.loads(line)["messages"]]
