@@ -232,7 +232,7 @@ def _fitting(history: Sequence[Message], context: int) -> list[Message]:
     kept: list[Message] = []
     for message in reversed(history[len(opening) :]):
         words = message.content.split()
-        shown = sum(len(text.split()) for text in message.example or ())
+        shown = len(" ".join(message.example[:2]).split()) if message.example else 0
         if kept and len(words) + shown > left:
             break
         kept.append(message if len(words) <= left else replace(message, content=" ".join(words[-int(left) :])))
