@@ -92,6 +92,13 @@ def test_the_same_conversation_gets_the_same_examples_as_it_goes_on(known: Reply
     assert longer[2].example is None
 
 
+def test_a_message_that_leans_on_earlier_ones_gets_no_example() -> None:
+    known = ReplyExamples([conversation("yes", "Yes to what?")])
+    asked = [Message("user", "Is it late?"), Message("assistant", "Are you tired?"), Message("user", "Yes.")]
+    assert known.attached(asked)[2].example is None
+    assert known.attached([Message("user", "Yes.")])[0].example is not None
+
+
 def test_an_example_stands_before_the_message_and_is_sent_to_no_server() -> None:
     message = Message("user", "My bus was late.", "anger", ReplyExample(*TRAIN))
     assert companion_messages([message])[-1]["content"] == f"({TRAIN[0]} / {TRAIN[1]})\n[anger] My bus was late."

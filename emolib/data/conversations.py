@@ -49,7 +49,8 @@ class ConversationCorpus:
         digest = hashlib.sha256()
         for conversation in self.conversations:
             row = [
-                [message.role, message.content, message.emotion, *(message.example or ())[:2]] for message in conversation
+                [message.role, message.content, message.emotion, *(message.example or ())[:2]]
+                for message in conversation
             ]
             digest.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         return digest.hexdigest()

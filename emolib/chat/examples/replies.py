@@ -14,7 +14,7 @@ import numpy as np
 
 from emolib.chat.examples.fit import fit
 from emolib.chat.examples.index import MessageIndex
-from emolib.chat.examples.words import WordVectors
+from emolib.chat.examples.words import WordVectors, content_words, words_of
 from emolib.errors import ModelError
 from emolib.prompting.chat import Message, ReplyExample
 
@@ -89,19 +89,22 @@ class ReplyExamples:
         """Return `history` with an example for each message of the user that has none yet, where one is found.
 
         What was chosen for a message after the same messages is chosen again, so that a server finds the beginning of
-        the conversation as it was. `tone` is that of the last message.
+        the conversation as it was. A message without a word of its own ("yes") gets none, unless it is the first.
+        `tone` is that of the last message.
         """
         found: list[Message] = []
+        said: set[str] = set()
         for at, message in enumerate(history):
-            if message.role == "user" and message.example is None:
+            if message.role == "user" and message.example is None and (not said or _says_something(message.content)):
                 heard = tone if tone is not None and at == len(history) - 1 else message.emotion
-                said = {other.content for other in history[:at] if other.role == "assistant"}
                 key = (message.content, heard or "", *sorted(said))
                 if key not in self._chosen:
                     self._chosen[key] = self.find(message.content, heard, besides=said)
                     while len(self._chosen) > _REMEMBERED:
                         self._chosen.popitem(last=False)
                 message = replace(message, example=self._chosen[key])
+            elif message.role == "assistant":
+                said.add(message.content)
             found.append(message)
         return found
 
@@ -145,6 +148,11 @@ class ReplyExamples:
             if self._known is None:
                 self._known = MessageIndex(self._conversations, self._vectors or WordVectors.bundled())
             return self._known
+
+
+def _says_something(message: str) -> bool:
+    """Whether `message` has a word of its own, so that it can be understood without what was said before."""
+    return bool(content_words(words_of(message)))
 
 
 def _conversations(path: Path) -> Iterator[list[Message]]:
