@@ -55,7 +55,7 @@ class LlamaReplyModel:
     gguf: Path | None = None
     adapter: str | Path | None = None
     examples: ReplyExamples | None = None
-    least_fit: float = 0.5
+    least_fit: float = 0.4
     threads: int | None = None
     context: int = 2048
     max_words: int = 40

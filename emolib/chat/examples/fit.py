@@ -32,16 +32,16 @@ _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]+|\d+")
 _STEM = 5
 
 
-def fit(index: MessageIndex, message: str, tone: str | None, place: int) -> float:
-    """The probability in [0, 1] that the reply at `place` of `index` suits `message`, said in `tone`, as it is."""
+def fit(index: MessageIndex, message: str, tone: str | None, place: int, reply: str) -> float:
+    """The probability in [0, 1] that `reply`, to the message at `place` of `index`, suits `message`, said in `tone`."""
     weights = _weights()
-    found = features(index, message, tone, place)
+    found = features(index, message, tone, place, reply)
     return 1.0 / (1.0 + math.exp(-weights["bias"] - sum(weights[name] * value for name, value in found.items())))
 
 
-def features(index: MessageIndex, message: str, tone: str | None, place: int) -> dict[str, float]:
+def features(index: MessageIndex, message: str, tone: str | None, place: int, reply: str) -> dict[str, float]:
     """What the regression looks at, by name."""
-    other, reply, _ = index.exchanges[place]
+    other = index.exchanges[place].message
     here, there, said = words_of(message), words_of(other), words_of(reply)
     weights = index.weights(there)
     words_alike = sum(weight * weights.get(term, 0.0) for term, weight in index.weights(here).items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -30,6 +31,11 @@ _SAME_TONE = 0.05
 #: Exchanges that suit a message as well as the best one, but for this, are as good.
 _CLOSE = 0.05
 _REMEMBERED = 256
+#: The first of several sentences.
+_SENTENCE = re.compile(r".+?[.!?…](?=\s)")
+_LEAST_WORDS = 4
+#: A part of a reply has to suit a message by so much better than the whole.
+_WHOLE_IS_BETTER = 0.08
 
 
 class ReplyExamples:
@@ -133,13 +139,20 @@ class ReplyExamples:
             and index.exchanges[place].reply not in besides
             and index.numbers[place] != outside
         ]
-        suiting = [(fit(index, message, tone, place), place) for place in near]
-        suiting = sorted(suiting, reverse=True)[min(nth, len(near)) - 1 :]
-        alike = [(suits, place) for suits, place in suiting if suits >= suiting[0][0] - _CLOSE]
-        if not alike:
-            return None
-        suits, place = self._chance.choice(alike)
-        return index.exchanges[place]._replace(fit=suits)
+        suiting = sorted((self._suiting(message, tone, place) for place in near), key=_fit, reverse=True)
+        suiting = suiting[min(nth, len(near)) - 1 :]
+        alike = [example for example in suiting if example.fit >= suiting[0].fit - _CLOSE]
+        return self._chance.choice(alike) if alike else None
+
+    def _suiting(self, message: str, tone: str | None, place: int) -> ReplyExample:
+        """The exchange at `place` with its fit; of its reply the first sentence alone, if that suits `message` better."""
+        found = self.index.exchanges[place]
+        whole = found._replace(fit=fit(self.index, message, tone, place, found.reply))
+        first = _SENTENCE.match(found.reply)
+        if first is None or len(words_of(first[0])) < _LEAST_WORDS:
+            return whole
+        part = found._replace(reply=first[0], fit=fit(self.index, message, tone, place, first[0]))
+        return part if part.fit > whole.fit + _WHOLE_IS_BETTER else whole
 
     @property
     def index(self) -> MessageIndex:
@@ -148,6 +161,10 @@ class ReplyExamples:
             if self._known is None:
                 self._known = MessageIndex(self._conversations, self._vectors or WordVectors.bundled())
             return self._known
+
+
+def _fit(example: ReplyExample) -> float:
+    return example.fit
 
 
 def _says_something(message: str) -> bool:
