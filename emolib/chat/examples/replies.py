@@ -145,7 +145,7 @@ class ReplyExamples:
         return self._chance.choice(alike) if alike else None
 
     def _suiting(self, message: str, tone: str | None, place: int) -> ReplyExample:
-        """The exchange at `place` with its fit; of its reply the first sentence alone, if that suits `message` better."""
+        """The exchange at `place` with its fit; of its reply the first sentence alone if that suits better."""
         found = self.index.exchanges[place]
         whole = found._replace(fit=fit(self.index, message, tone, place, found.reply))
         first = _SENTENCE.match(found.reply)
