@@ -44,7 +44,7 @@ class LlamaReplyModel:
     the task chat on that model: "companion", a run folder, an adapter folder or a LoRA GGUF; without one (None) the
     model answers by examples (`short_prompt`). The server listens on a free port of 127.0.0.1, is loaded at the first
     reply (or by `start`, which also has it read what stands before every history) and is freed by `aclose`. `threads`
-    bounds the cores that it computes on.
+    bounds the cores that it computes on, `timeout` its silences in seconds as in `OpenAIReplyModel`.
     """
 
     gguf: Path | None = None
@@ -54,6 +54,7 @@ class LlamaReplyModel:
     max_words: int = 40
     temperature: float = 0.2
     seed: int = 0
+    timeout: float | None = None
 
     def __post_init__(self) -> None:
         self._base: LlamaReplyModel | None = None
@@ -95,6 +96,7 @@ class LlamaReplyModel:
                     base_url=self._server.listening_address + "/v1",
                     api_key="local",
                     max_words=self.max_words,
+                    timeout=self.timeout,
                     temperature=self.temperature,
                     seed=self.seed,
                     prompt=self._prompt,
@@ -125,7 +127,9 @@ class LlamaReplyModel:
         evaluated is taken up by the other.
         """
         if self.adapter:
-            self._base = self._base or LlamaReplyModel(self.gguf, threads=self.threads, context=self.context)
+            self._base = self._base or LlamaReplyModel(
+                self.gguf, threads=self.threads, context=self.context, timeout=self.timeout
+            )
             return await self._base.complete(messages, tokens, **options)
         model = await asyncio.to_thread(self._started)
         return await model.complete(messages, tokens, **options)
