@@ -64,6 +64,11 @@ class OpenAIReplyModel:
         """The URL without what may be secret in it."""
         return self._server.server.shown_url
 
+    @property
+    def patience_s(self) -> float:
+        """The seconds after which nobody has to wait for a word any more: it gives up by itself before."""
+        return _ATTEMPTS * self._server.first_s
+
     def start(self) -> None:
         """Import the SDK and create the client; nothing is sent, but that a server is asked for an unnamed model."""
         self._server.open()

@@ -73,6 +73,11 @@ class LlamaReplyModel:
         """The address of its server, None while it is not loaded."""
         return self._server.listening_address if self._server else None
 
+    @property
+    def patience_s(self) -> float:
+        """The seconds after which nobody has to wait for a word any more; 0 if no `timeout` is given."""
+        return self._model.patience_s if self._model and self.timeout else 0.0
+
     def start(self) -> None:
         """Load the file and have what stands before every history read, if that has not been done."""
         self._started()

@@ -46,7 +46,9 @@ _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 _PASSING = {0, 408, 409, 429, 500, 502, 503, 504}
 _LOADING = re.compile(r"loading|warming|not ready", re.IGNORECASE)
 _ROLES = re.compile(r"must alternate|system role|system message must|got system|role.{0,80}'system'", re.IGNORECASE)
-_NO_MODEL = re.compile(r"(model|deployment).{0,200}\bnot\b|\b(no|unknown|invalid) model", re.IGNORECASE | re.DOTALL)
+_NO_MODEL = re.compile(
+    r"(model|deployment).{0,200}\bnot\b|\b(no|unknown|invalid|valid) model", re.IGNORECASE | re.DOTALL
+)
 _TOO_LONG = re.compile(r"context (length|size|window)|maximum context|too many tokens", re.IGNORECASE)
 #: Models of /models that do not chat.
 _NO_CHAT = re.compile(r"embed|whisper|\btts\b|rerank|bge-|moderation|dall-e", re.IGNORECASE)
@@ -90,11 +92,12 @@ class ChatServer:
     def __post_init__(self) -> None:
         if self.model is None and self.server.is_openai:
             self.model = _DEFAULT_MODEL
+        #: How long the first word may take, in seconds.
+        self.first_s = self.timeout_s or _FIRST_S
         #: Whether the model was seen to think before it answers.
         self.thinks = False
         self._client: AsyncOpenAI | None = None
         self._addresses = list(self.server.addresses)
-        self._first_s = self.timeout_s or _FIRST_S
         self._between_s = self.timeout_s or _BETWEEN_S
         self._refused: set[str] = set()
         self._alternates = False
@@ -153,7 +156,7 @@ class ChatServer:
         self, messages: Sequence[dict[str, str]], tokens: int, options: Mapping[str, Any]
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the events of an answer: what the server refuses is left out, and what passes is waited for."""
-        patience = _Patience(time.monotonic() + self._first_s, self.retries)
+        patience = _Patience(time.monotonic() + self.first_s, self.retries)
         while True:
             begun = False
             fields = self._fields(tokens, options)
@@ -178,27 +181,33 @@ class ChatServer:
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Ask once and yield the events of the answer; raises Refusal for an error, whatever its HTTP status."""
         completions: Any = self._opened().chat.completions.with_streaming_response
-        limit = self.server.time_limit(self._first_s)
+        limit = self.server.time_limit(self.first_s)
         async with AsyncExitStack() as exits:
-            with self.server.refusals(self._first_s):
+            with self.server.refusals(self.first_s):
                 request = completions.create(model=self.model, messages=messages, extra_body=fields, timeout=limit)
                 response = await exits.enter_async_context(request)
-            with self.server.errors(str(self.model), BrokenReply):
-                is_stream = "event-stream" in response.headers.get("content-type", "")
-                lines = response.iter_lines() if is_stream else _lines(await response.text())
-                # The end of a body without a length is told from a lost connection by its last event only.
-                whole = bool({"transfer-encoding", "content-length"} & set(response.headers))
-                async for event in self._in_time(_parsed(lines)):
-                    if event is None:
-                        return
-                    whole = whole or any(choice.get("finish_reason") for choice in event.get("choices") or ())
-                    yield event
+            # The end of a body without a length is told from a lost connection by its last event only.
+            whole = bool({"transfer-encoding", "content-length"} & set(response.headers))
+            async for event in self._in_time(_parsed(self._lines(response))):
+                if event is None:
+                    return
+                whole = whole or any(choice.get("finish_reason") for choice in event.get("choices") or ())
+                yield event
         if not whole:
             raise BrokenReply(f"{self.server.shown_url} broke off in the middle of a reply; ask again")
 
+    async def _lines(self, response: Any) -> AsyncIterator[str]:
+        with self.server.errors(str(self.model), BrokenReply):
+            if "event-stream" in response.headers.get("content-type", ""):
+                async for line in response.iter_lines():
+                    yield line
+            else:
+                for line in (await response.text()).splitlines():
+                    yield line
+
     async def _in_time(self, events: AsyncGenerator[_Event, None]) -> AsyncGenerator[_Event, None]:
         """Yield `events`; raises BrokenReply for a silence, which comments do not break."""
-        silence_s = self._first_s
+        silence_s = self.first_s
         async with aclosing(events):
             while True:
                 try:
@@ -276,7 +285,7 @@ class ChatServer:
         if not patience.has_told:
             patience.has_told = True
             url, option = self.server.shown_url, self.server.timeout_option
-            _log.warning("%s %s; waiting up to %g s (%s)", url, what, self._first_s, option)
+            _log.warning("%s %s; waiting up to %g s (%s)", url, what, self.first_s, option)
 
     def _final(self, refusal: Refusal) -> ServiceError:
         """Return the error of a refusal that nothing helps against; of an unknown model with those that there are."""
@@ -331,11 +340,6 @@ async def _parsed(lines: AsyncIterator[str]) -> AsyncGenerator[_Event, None]:
             rest.append(line)
     if rest:
         yield _event("\n".join(rest), whole=True)
-
-
-async def _lines(text: str) -> AsyncIterator[str]:
-    for line in text.splitlines():
-        yield line
 
 
 def _text_of(content: Any) -> str:
