@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from emolib.addresses import is_loopback_url, shown_url
 from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import EmolibError
 from emolib.files import expand_user, home_folder
@@ -166,6 +167,10 @@ def _classifier() -> Stage:
 
 
 def _replies(environ: Mapping[str, str]) -> Stage:
+    if url := environ.get("OPENAI_BASE_URL"):
+        stays = is_loopback_url(url)
+        words = "the server on this machine gets your words" if stays else "your words are sent to that server"
+        return Stage("replies", shown_url(url), f"OPENAI_BASE_URL is set: {words}")
     if environ.get("OPENAI_API_KEY"):
         return Stage("replies", "OpenAI GPT", "OPENAI_API_KEY is set: your words are sent to that service")
     uses, because = _weights("chat_gguf", "smollm2-135m on llama.cpp", "no OPENAI_API_KEY; nothing leaves this machine")
@@ -312,6 +317,7 @@ def _voice_emotion_of(stack: Stack) -> str:
 
 
 def _reply_of(stack: Stack) -> str:
+    from emolib.openai_client import OPENAI_URL
     from emolib.stack import open_reply_model
 
     if stack.reply.lower().endswith(".gguf") and not Path(stack.reply).is_file():
@@ -324,8 +330,10 @@ def _reply_of(stack: Stack) -> str:
         chat_gguf()
         return f"{model.name}; nothing leaves this machine"
     _need_package("openai", "pip install 'emolib[remote]'")
-    if stack.reply.startswith(("http://", "https://")):
-        return _server(stack.reply.partition("#")[0], "start the server, or name another")
+    if url != OPENAI_URL:
+        answer = _server(url, "start the server, or name another")
+        model.start()
+        return f"{answer}: {model.name}"
     return f"{model.name}: your words are sent to that service"
 
 

@@ -79,7 +79,7 @@ class Stack:
         DEFAULT_EMOTION_MODEL, "emotion of the words: everyday, carer, a run, an adapter, a GGUF file or a server's URL"
     )
     voice_emotion: str = _part("recognizer", f"emotion of the voice: {_VOICE_EMOTIONS}")
-    reply: str = _part("auto", f"what replies: {_REPLIES}; auto = GPT or OPENAI_BASE_URL with a key, else embedded")
+    reply: str = _part("auto", f"what replies: {_REPLIES}; auto = OPENAI_BASE_URL, or GPT with a key, else embedded")
     chat_timeout: float | None = _part(
         None, "longest silence of what replies, in seconds (default: 120 before the first word, 20 between two)"
     )
