@@ -329,7 +329,7 @@ def _check_name(part: str, name: str, names: Sequence[str], prefixes: Sequence[s
 
 def _is_adapter(name: str) -> bool:
     """Whether `name` is a folder, or a bundled adapter."""
-    return Path(name).expanduser().is_dir() or (name.isidentifier() and (_ADAPTERS / name).is_dir())
+    return expand_user(name).is_dir() or (name.isidentifier() and (_ADAPTERS / name).is_dir())
 
 
 def _shown(value: Any) -> Any:
