@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from emolib.addresses import is_loopback_url, shown_url
 from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import EmolibError
-from emolib.files import expand_user, home_folder
+from emolib.files import expand_user, home_folder, looks_like_path
 from emolib.hub import hub_problem, hub_state
 from emolib.stack import Stack, is_streaming_model, speech_url
 
@@ -100,7 +100,7 @@ def _gpu() -> _Gpu:
     """The first CUDA GPU as nvidia-smi reports it, which needs no torch."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
     try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
+        answer = subprocess.run(query, capture_output=True, encoding="utf-8", timeout=10, check=True).stdout
         name, memory, compute = (field.strip() for field in answer.splitlines()[0].split(","))
         return _Gpu(name, float(memory) / 1024, float(compute))
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
@@ -299,7 +299,7 @@ def _emotion_of(stack: Stack) -> str:
         if not Path(name).is_file():
             raise _Missing(f"there is no file {name}; make it with `emolib export RUN --out gguf`")
         return "a GGUF file"
-    if not Path(name).exists() and ("/" in name or name.startswith(".")):
+    if not Path(name).exists() and ("/" in name or looks_like_path(name)):
         raise _Missing(f"there is no run {name}; make it with `emolib train --preset paper --data DATA --out {name}`")
     source = find_adapter(name)
     base = resolve_base(source.base)

@@ -7,6 +7,8 @@ import errno
 import hashlib
 import json
 import os
+import re
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -15,12 +17,25 @@ from typing import Any
 
 from emolib.errors import StorageError
 
-__all__ = ["atomic_path", "expand_user", "home_folder", "sha256", "storage_errors", "write_json", "write_text"]
+__all__ = [
+    "atomic_path",
+    "expand_user",
+    "file_stem",
+    "home_folder",
+    "is_reserved_name",
+    "looks_like_path",
+    "sha256",
+    "storage_errors",
+    "write_json",
+    "write_text",
+]
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+#: EINVAL is what Windows answers to a name that it does not allow.
 _NO_PLACE = {
-    errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG
+    errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL
 }  # fmt: skip
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
 def home_folder() -> Path:
@@ -43,6 +58,22 @@ def expand_user(path: str | Path) -> Path:
         return Path(path)
 
 
+def looks_like_path(name: str) -> bool:
+    """Return whether `name` can only be a path, of this system or of Windows, and no name of a model hub."""
+    return bool(re.match(r"[.~/\\]|[A-Za-z]:[/\\]", name)) or "\\" in name
+
+
+def file_stem(name: str) -> str:
+    """Return the last part of a path or hub id as a name for files on any system: `qwen3:8b` becomes `qwen3-8b`."""
+    last = re.split(r"[/\\]", name.rstrip("/\\"))[-1]
+    return re.sub(r'[<>:"|?*]', "-", last)
+
+
+def is_reserved_name(name: str) -> bool:
+    """Return whether Windows keeps the file name `name` for a device, such as `con` or `nul.txt`."""
+    return bool(_RESERVED.fullmatch(name))
+
+
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn "no space" and "not writable" into a StorageError that names `path`."""
@@ -61,7 +92,9 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def _no_place(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"cannot write {path}: {error.strerror}; choose another folder")
+    # On Windows nobody replaces a file that a program such as Excel has open.
+    held = "close the program that has it open, or " if sys.platform == "win32" and path.exists() else ""
+    return StorageError(f"cannot write {path}: {error.strerror}; {held}choose another folder")
 
 
 @contextlib.contextmanager

@@ -458,7 +458,8 @@ def _has_all_weights(folder: Path) -> bool:
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return any(folder.glob("*.safetensors"))
-    return all((folder / name).is_file() for name in json.loads(index.read_text())["weight_map"].values())
+    shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    return all((folder / name).is_file() for name in shards)
 
 
 def _download(base: BaseModel) -> Path:

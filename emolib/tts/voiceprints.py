@@ -16,7 +16,7 @@ import numpy as np
 from emolib.audio import AudioClip, read_audio, wav_bytes, write_wav
 from emolib.emotions import EMOTIONS
 from emolib.errors import InputError, MissingDependency, UsageError
-from emolib.files import expand_user, storage_errors, write_json
+from emolib.files import expand_user, is_reserved_name, storage_errors, write_json
 from emolib.tts.engines import Reference
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class VoiceLibrary:
         return "\n".join(lines) or f"no voices in {self.folder}; add one with: emolib voice add NAME clip.wav"
 
     def _path(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) or is_reserved_name(name):
             raise UsageError(f"{name!r} is not a name for a voice; use up to 64 letters, digits, - and _")
         return self.folder / name
 
