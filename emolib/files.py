@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from emolib.errors import StorageError
+from emolib.errors import InputError, StorageError
 
 __all__ = [
     "atomic_path",
@@ -24,6 +24,7 @@ __all__ = [
     "home_folder",
     "is_reserved_name",
     "looks_like_path",
+    "refuse_workbook",
     "sha256",
     "storage_errors",
     "write_json",
@@ -35,6 +36,9 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_PLACE = {
     errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL
 }  # fmt: skip
+_WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods", ".numbers")
+#: A zip archive, as new workbooks are, and Microsoft's older container.
+_WORKBOOK_STARTS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
@@ -67,6 +71,17 @@ def file_stem(name: str) -> str:
     """Return the last part of a path or hub id as a name for files on any system: `qwen3:8b` becomes `qwen3-8b`."""
     last = re.split(r"[/\\]", name.rstrip("/\\"))[-1]
     return re.sub(r'[<>:"|?*]', "-", last)
+
+
+def refuse_workbook(path: Path) -> None:
+    """Raise InputError if `path` is a workbook of a spreadsheet, whatever its name says."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    if path.suffix.lower() in _WORKBOOKS or start in _WORKBOOK_STARTS or start[:4] in _WORKBOOK_STARTS:
+        raise InputError(
+            f"{path} is a workbook; save its sheet as CSV (in Excel: File, Save As, CSV UTF-8) and give that file, or"
+            " give pandas.read_excel(…) to clean_corpus in Python"
+        )
 
 
 def is_reserved_name(name: str) -> bool:
