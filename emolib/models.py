@@ -171,6 +171,8 @@ def same_base(recorded: str) -> str | None:
         parts, recorded = cached, "/".join(cached)
     known = {hub_id.rpartition("/")[2].lower(): short for short, hub_id in HUB_MODELS.items()}
     known |= {short: short for short in (*HUB_MODELS, *_WHEEL_MODELS)}
+    # The models of the wheels are the ones for chats.
+    known |= {f"{short}-instruct": short for short in _WHEEL_MODELS}
     known |= {model.folder.name: short for short, model in _WHEEL_MODELS.items()}
     name = _FOUR_BITS.sub("", parts[-1])
     if recorded == parts[0] or (_HUB_ID.fullmatch(recorded) and not recorded.startswith((".", "~"))):
