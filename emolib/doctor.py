@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from emolib.addresses import is_loopback_url, shown_url
 from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import EmolibError
-from emolib.files import expand_user, home_folder
+from emolib.files import expand_user, home_folder, looks_like_path
 from emolib.hub import hub_problem, hub_state
 from emolib.stack import Stack, is_streaming_model, speech_url
 
@@ -99,7 +100,7 @@ def _gpu() -> _Gpu:
     """The first CUDA GPU as nvidia-smi reports it, which needs no torch."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
     try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
+        answer = subprocess.run(query, capture_output=True, encoding="utf-8", timeout=10, check=True).stdout
         name, memory, compute = (field.strip() for field in answer.splitlines()[0].split(","))
         return _Gpu(name, float(memory) / 1024, float(compute))
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
@@ -166,6 +167,10 @@ def _classifier() -> Stage:
 
 
 def _replies(environ: Mapping[str, str]) -> Stage:
+    if url := environ.get("OPENAI_BASE_URL"):
+        stays = is_loopback_url(url)
+        words = "the server on this machine gets your words" if stays else "your words are sent to that server"
+        return Stage("replies", shown_url(url), f"OPENAI_BASE_URL is set: {words}")
     if environ.get("OPENAI_API_KEY"):
         return Stage("replies", "OpenAI GPT", "OPENAI_API_KEY is set: your words are sent to that service")
     uses, because = _weights("chat_gguf", "smollm2-135m on llama.cpp", "no OPENAI_API_KEY; nothing leaves this machine")
@@ -294,7 +299,7 @@ def _emotion_of(stack: Stack) -> str:
         if not Path(name).is_file():
             raise _Missing(f"there is no file {name}; make it with `emolib export RUN --out gguf`")
         return "a GGUF file"
-    if not Path(name).exists() and ("/" in name or name.startswith(".")):
+    if not Path(name).exists() and ("/" in name or looks_like_path(name)):
         raise _Missing(f"there is no run {name}; make it with `emolib train --preset paper --data DATA --out {name}`")
     source = find_adapter(name)
     base = resolve_base(source.base)
@@ -312,6 +317,7 @@ def _voice_emotion_of(stack: Stack) -> str:
 
 
 def _reply_of(stack: Stack) -> str:
+    from emolib.openai_client import OPENAI_URL
     from emolib.stack import open_reply_model
 
     if stack.reply.lower().endswith(".gguf") and not Path(stack.reply).is_file():
@@ -324,8 +330,10 @@ def _reply_of(stack: Stack) -> str:
         chat_gguf()
         return f"{model.name}; nothing leaves this machine"
     _need_package("openai", "pip install 'emolib[remote]'")
-    if stack.reply.startswith(("http://", "https://")):
-        return _server(stack.reply.partition("#")[0], "start the server, or name another")
+    if url != OPENAI_URL:
+        answer = _server(url, "start the server, or name another")
+        model.start()
+        return f"{answer}: {model.name}"
     return f"{model.name}: your words are sent to that service"
 
 

@@ -7,20 +7,39 @@ import errno
 import hashlib
 import json
 import os
+import re
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from emolib.errors import StorageError
+from emolib.errors import InputError, StorageError
 
-__all__ = ["atomic_path", "expand_user", "home_folder", "sha256", "storage_errors", "write_json", "write_text"]
+__all__ = [
+    "atomic_path",
+    "expand_user",
+    "file_stem",
+    "home_folder",
+    "is_reserved_name",
+    "looks_like_path",
+    "refuse_workbook",
+    "sha256",
+    "storage_errors",
+    "write_json",
+    "write_text",
+]
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+#: EINVAL is what Windows answers to a name that it does not allow.
 _NO_PLACE = {
-    errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG
+    errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL
 }  # fmt: skip
+_WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods", ".numbers")
+#: A zip archive, as new workbooks are, and Microsoft's older container.
+_WORKBOOK_STARTS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
 def home_folder() -> Path:
@@ -43,6 +62,33 @@ def expand_user(path: str | Path) -> Path:
         return Path(path)
 
 
+def looks_like_path(name: str) -> bool:
+    """Return whether `name` can only be a path, of this system or of Windows, and no name of a model hub."""
+    return bool(re.match(r"[.~/\\]|[A-Za-z]:[/\\]", name)) or "\\" in name
+
+
+def file_stem(name: str) -> str:
+    """Return the last part of a path or hub id as a name for files on any system: `qwen3:8b` becomes `qwen3-8b`."""
+    last = re.split(r"[/\\]", name.rstrip("/\\"))[-1]
+    return re.sub(r'[<>:"|?*]', "-", last)
+
+
+def refuse_workbook(path: Path) -> None:
+    """Raise InputError if `path` is a workbook of a spreadsheet, whatever its name says."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    if path.suffix.lower() in _WORKBOOKS or start in _WORKBOOK_STARTS or start[:4] in _WORKBOOK_STARTS:
+        raise InputError(
+            f"{path} is a workbook; save its sheet as CSV (in Excel: File, Save As, CSV UTF-8) and give that file, or"
+            " give pandas.read_excel(…) to clean_corpus in Python"
+        )
+
+
+def is_reserved_name(name: str) -> bool:
+    """Return whether Windows keeps the file name `name` for a device, such as `con` or `nul.txt`."""
+    return bool(_RESERVED.fullmatch(name))
+
+
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn "no space" and "not writable" into a StorageError that names `path`."""
@@ -61,7 +107,9 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def _no_place(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"cannot write {path}: {error.strerror}; choose another folder")
+    # On Windows nobody replaces a file that a program such as Excel has open.
+    held = "close the program that has it open, or " if sys.platform == "win32" and path.exists() else ""
+    return StorageError(f"cannot write {path}: {error.strerror}; {held}choose another folder")
 
 
 @contextlib.contextmanager

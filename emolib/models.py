@@ -171,6 +171,8 @@ def same_base(recorded: str) -> str | None:
         parts, recorded = cached, "/".join(cached)
     known = {hub_id.rpartition("/")[2].lower(): short for short, hub_id in HUB_MODELS.items()}
     known |= {short: short for short in (*HUB_MODELS, *_WHEEL_MODELS)}
+    # The models of the wheels are the ones for chats.
+    known |= {f"{short}-instruct": short for short in _WHEEL_MODELS}
     known |= {model.folder.name: short for short, model in _WHEEL_MODELS.items()}
     name = _FOUR_BITS.sub("", parts[-1])
     if recorded == parts[0] or (_HUB_ID.fullmatch(recorded) and not recorded.startswith((".", "~"))):
@@ -458,7 +460,8 @@ def _has_all_weights(folder: Path) -> bool:
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return any(folder.glob("*.safetensors"))
-    return all((folder / name).is_file() for name in json.loads(index.read_text())["weight_map"].values())
+    shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    return all((folder / name).is_file() for name in shards)
 
 
 def _download(base: BaseModel) -> Path:

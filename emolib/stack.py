@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, get_args, get_type_hints
 
 from emolib.emotions import DEFAULT_EMOTION_MODEL, EmotionScores
 from emolib.errors import UsageError
@@ -79,7 +79,10 @@ class Stack:
         DEFAULT_EMOTION_MODEL, "emotion of the words: everyday, carer, a run, an adapter, a GGUF file or a server's URL"
     )
     voice_emotion: str = _part("recognizer", f"emotion of the voice: {_VOICE_EMOTIONS}")
-    reply: str = _part("auto", f"what replies: {_REPLIES}; auto = GPT or OPENAI_BASE_URL with a key, else embedded")
+    reply: str = _part("auto", f"what replies: {_REPLIES}; auto = OPENAI_BASE_URL, or GPT with a key, else embedded")
+    chat_timeout: float | None = _part(
+        None, "longest silence of what replies, in seconds (default: 120 before the first word, 20 between two)"
+    )
     understanding: bool = _part(False, "ask the reply model for topic and need first, and let them shape the reply")
     speech: str = _part("own", f"what speaks: {_SPEECH}")
     voice: str | None = _part(None, "a voice of `emolib voice list` to speak in (default: the engine's own)")
@@ -94,6 +97,8 @@ class Stack:
         _check_name("language", self.language, _LANGUAGES, ())
         if not self.emotion:
             raise UsageError("emotion is empty; name a model, such as everyday")
+        if self.chat_timeout is not None and not self.chat_timeout > 0:
+            raise UsageError(f"chat_timeout is a number of seconds above 0, not {self.chat_timeout:g}")
 
     @classmethod
     def load(cls, name: str | Path) -> Stack:
@@ -124,15 +129,17 @@ class Stack:
 
     @classmethod
     def _from(cls, found: Mapping[str, Any], where: str) -> Stack:
-        known = {entry.name: type(entry.default) for entry in dataclasses.fields(cls)}
+        known = {name: get_args(hint) or (hint,) for name, hint in get_type_hints(cls).items()}
         for name, value in found.items():
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
                 raise UsageError(f"{where} has the key {name!r}, which a stack does not know; {hint}")
-            wanted = bool if known[name] is bool else str
-            if not isinstance(value, wanted) and not (name == "voice" and value is None):
-                raise UsageError(f"{where}: {name} is a {wanted.__name__}, not {value!r}")
+            wanted = known[name]
+            # A whole number is one of seconds too; True is a number to Python alone.
+            is_number = float in wanted and isinstance(value, int) and not isinstance(value, bool)
+            if not (is_number or isinstance(value, wanted)):
+                raise UsageError(f"{where}: {name} is a {wanted[0].__name__}, not {value!r}")
         return cls(**found)
 
 
@@ -167,7 +174,7 @@ def open_stack(stack: Stack | None = None, *, spoken: bool = True) -> Iterator[E
     the event loop that used it. Raises the EmolibError of the part that cannot be loaded, and leaves nothing running.
     """
     stack = stack or Stack()
-    reply_model = open_reply_model(stack.reply)
+    reply_model = open_reply_model(stack.reply, stack.chat_timeout)
     # The pool is left, and with it every loader finished, before the exit stack stops what was started.
     with ExitStack() as exits:
         with ThreadPoolExecutor(thread_name_prefix="load") as pool:
@@ -185,8 +192,8 @@ def open_stack(stack: Stack | None = None, *, spoken: bool = True) -> Iterator[E
         yield engines
 
 
-def open_reply_model(name: str = "auto") -> ReplyModel:
-    """Return the reply model that `name` stands for, not loaded yet: see `Stack.reply`.
+def open_reply_model(name: str = "auto", timeout_s: float | None = None) -> ReplyModel:
+    """Return the reply model that `name` stands for, not loaded yet: see `Stack.reply` and `Stack.chat_timeout`.
 
     "auto" is the server of OPENAI_BASE_URL (its model in OPENAI_MODEL), OpenAI's GPT with OPENAI_API_KEY, else the
     embedded model. UsageError for a name that is not known and for GPT without a key.
@@ -203,26 +210,33 @@ def open_reply_model(name: str = "auto") -> ReplyModel:
     from emolib.openai_client import allowed_key
 
     if name.lower().endswith(".gguf"):
-        return LlamaReplyModel(Path(name))
+        return LlamaReplyModel(Path(name), timeout=timeout_s)
     if name == "auto":
         url, key = os.environ.get("OPENAI_BASE_URL"), os.environ.get("OPENAI_API_KEY")
         name = url or ("gpt" if key else "embedded")
     if name == "base":
-        return LlamaReplyModel()
+        return LlamaReplyModel(timeout=timeout_s)
     if name == "embedded" or _is_adapter(name):
         adapter = COMPANION if name == "embedded" else name
-        examples = ReplyExamples.shown_to(adapter)
-        return LlamaReplyModel(adapter=adapter, examples=examples, temperature=COMPANION_TEMPERATURE)
+        return LlamaReplyModel(
+            adapter=adapter,
+            examples=ReplyExamples.shown_to(adapter),
+            temperature=COMPANION_TEMPERATURE,
+            timeout=timeout_s,
+        )
     url, _, model = name.partition("#")
     if url.startswith(_URL):
-        model = model or os.environ.get("OPENAI_MODEL", "")
-        options = {"base_url": url, **({"model": model} if model else {})}
         adapters = server_adapters(url, allowed_key(url))
-        prompt = companion_prompt if adapters.replies else full_prompt
-        return OpenAIReplyModel(**options, prompt=prompt, extra_body=adapters.body)
+        return OpenAIReplyModel(
+            model=model or os.environ.get("OPENAI_MODEL") or None,
+            base_url=url,
+            timeout=timeout_s,
+            prompt=companion_prompt if adapters.replies else full_prompt,
+            extra_body=adapters.body,
+        )
     _check_name("reply", name, ("gpt",), ("gpt:",))
     model = name.partition(":")[2] or os.environ.get("OPENAI_MODEL", "")
-    return OpenAIReplyModel(model=model) if model else OpenAIReplyModel()
+    return OpenAIReplyModel(model=model or None, timeout=timeout_s)
 
 
 def _open_recognizer(stack: Stack) -> StreamingRecognizer:
@@ -321,7 +335,7 @@ def _check_name(part: str, name: str, names: Sequence[str], prefixes: Sequence[s
 
 def _is_adapter(name: str) -> bool:
     """Whether `name` is a folder, or a bundled adapter."""
-    return Path(name).expanduser().is_dir() or (name.isidentifier() and (_ADAPTERS / name).is_dir())
+    return expand_user(name).is_dir() or (name.isidentifier() and (_ADAPTERS / name).is_dir())
 
 
 def _shown(value: Any) -> Any:

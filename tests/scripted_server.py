@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -24,17 +24,24 @@ def no_choices() -> dict[str, Any]:
 
 
 class Status:
-    """An answer in one piece, by default an HTTP error."""
+    """An answer in one piece, by default an HTTP error; `body` is JSON, or a page in HTML."""
 
-    def __init__(self, code: int, message: str = "no") -> None:
+    def __init__(
+        self, code: int, message: str = "no", body: dict[str, Any] | str | None = None, **headers: str
+    ) -> None:
         self.code = code
-        self.body: dict[str, Any] = {"error": {"message": message}}
+        self.body = {"error": {"message": message}} if body is None else body
+        self.headers = {"Retry-After-Ms": "10"} | {name.replace("_", "-"): text for name, text in headers.items()}
 
 
 class Stream:
-    """An answer with server-sent events; `then` is what comes after them: "done", "cut" or "stall"."""
+    """An answer with server-sent events, a line as it is if it is text.
 
-    def __init__(self, *chunks: dict[str, Any], then: str = "done") -> None:
+    `then` is what comes after them: "done", "cut" (nothing, the connection is closed), "end" (nothing, and the body
+    has an end of its own) or "stall".
+    """
+
+    def __init__(self, *chunks: dict[str, Any] | str, then: str = "done") -> None:
         self.chunks = chunks
         self.then = then
 
@@ -46,8 +53,13 @@ def reply(text: str) -> Stream:
 
 
 class ScriptedServer:
-    def __init__(self, script: list[Status | Stream]) -> None:
+    def __init__(self, script: list[Status | Stream], models: Sequence[str], root: str) -> None:
         self.script = list(script)
+        self.models = models
+        self.root = root
+        #: The paths that were asked for, with their queries.
+        self.paths: list[str] = []
+        self.headers: list[dict[str, str]] = []
         self.requests: list[dict[str, Any]] = []
         #: Of the last form: its fields, and the contents of its files.
         self.fields: dict[str, str] = {}
@@ -56,14 +68,33 @@ class ScriptedServer:
         self.release = threading.Event()
         self.url = ""
 
+    @property
+    def origin(self) -> str:
+        return self.url.removesuffix(self.root)
+
 
 @contextmanager
-def scripted_server(*script: Status | Stream) -> Iterator[ScriptedServer]:
-    scripted = ScriptedServer(list(script))
+def scripted_server(
+    *script: Status | Stream, models: Sequence[str] = (), root: str = "/v1", elsewhere: Status | None = None
+) -> Iterator[ScriptedServer]:
+    """Answer what is asked under `root` from `script`, and anything else with `elsewhere`."""
+    scripted = ScriptedServer(list(script), models, root)
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == f"{root}/models" and scripted.models:
+                self._whole(Status(200, body={"object": "list", "data": [{"id": name} for name in scripted.models]}))
+            else:
+                self._whole(elsewhere or Status(404, body="404 page not found"))
+
         def do_POST(self) -> None:
-            self._remember(self.rfile.read(int(self.headers["Content-Length"])))
+            scripted.paths.append(self.path)
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if not self.path.startswith((f"{root}/chat/", f"{root}/audio/")):
+                self._whole(elsewhere or Status(404, body="404 page not found"))
+                return
+            scripted.headers.append(dict(self.headers))
+            self._remember(body)
             scripted.keys.append(self.headers.get("Authorization"))
             answer = scripted.script.pop(0) if scripted.script else Status(410, "the script is at its end")
             (self._whole if isinstance(answer, Status) else self._stream)(answer)
@@ -83,22 +114,27 @@ def scripted_server(*script: Status | Stream) -> Iterator[ScriptedServer]:
                     scripted.fields[name] = content.decode()
 
         def _whole(self, status: Status) -> None:
-            body = json.dumps(status.body).encode()
+            is_page = isinstance(status.body, str)
+            body = (status.body if is_page else json.dumps(status.body)).encode()
             self.send_response(status.code)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", "text/html" if is_page else "application/json")
             self.send_header("Content-Length", str(len(body)))
-            self.send_header("Retry-After-Ms", "10")
+            for name, text in status.headers.items():
+                self.send_header(name, text)
             self.end_headers()
             self.wfile.write(body)
 
         def _stream(self, stream: Stream) -> None:
+            lines = [one if isinstance(one, str) else f"data: {json.dumps(one)}" for one in stream.chunks]
+            body = "".join(f"{line}\n\n" for line in lines).encode()
+            if stream.then == "done":
+                body += b"data: [DONE]\n\n"
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
+            if stream.then == "end":
+                self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            for one in stream.chunks:
-                self.wfile.write(f"data: {json.dumps(one)}\n\n".encode())
-            if stream.then == "done":
-                self.wfile.write(b"data: [DONE]\n\n")
+            self.wfile.write(body)
             self.wfile.flush()
             if stream.then == "stall":
                 scripted.release.wait(30)
@@ -107,7 +143,7 @@ def scripted_server(*script: Status | Stream) -> Iterator[ScriptedServer]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    scripted.url = f"http://127.0.0.1:{server.server_port}/v1"
+    scripted.url = f"http://127.0.0.1:{server.server_port}{root}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

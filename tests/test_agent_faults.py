@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -168,6 +169,18 @@ def test_a_stage_at_fault_ends_its_turn_and_the_next_one_works(stage: str, fault
         assert first.reply == FALLBACK
     assert last.reply == ANSWER
     assert not last.problems
+
+
+class Patient(Writer):
+    patience_s = 10.0
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("writer", "reply"), [(Writer, FALLBACK), (Patient, ANSWER)])
+def test_a_reply_model_that_gives_up_by_itself_is_waited_for(writer: type[Writer], reply: str):
+    """A server that is loading its model is silent for longer than a conversation allows others."""
+    (turn,) = converse(Room(asked()), Engine(), writer("reply", "late"), replace(PATIENCE, reply_s=LATE_S / 3))
+    assert turn.reply == reply
 
 
 def test_a_minute_of_silence_is_answered_by_silence():

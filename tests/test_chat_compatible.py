@@ -166,7 +166,7 @@ def test_the_key_is_sent_and_is_in_no_log_error_or_representation(answer, caplog
         except ServiceError:
             traceback.print_exc(file=shown)
     assert server.keys[0] == f"Bearer {KEY}"
-    assert "ServiceError" in shown.getvalue() or "_BrokenReply" in shown.getvalue()
+    assert "ServiceError" in shown.getvalue() or "BrokenReply" in shown.getvalue()
     assert KEY not in shown.getvalue() + caplog.text + repr(model) + model.name
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from emolib.speech import NullSink
 
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+COMING_FROM = (ROOT / "docs" / "coming-from.md").read_text(encoding="utf-8")
 TURN = (ROOT / "docs" / "turn.md").read_text(encoding="utf-8")
 
 
@@ -39,6 +41,18 @@ def test_a_step_of_a_walk_names_what_its_files_hold(name: str, files: str) -> No
     source = "".join((ROOT / file).read_text(encoding="utf-8") for file in files.split())
     for part in name.split("."):
         assert re.search(rf"\b{part}\b", source), f"{part} is not in {files}"
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`(emolib/[\w./]+)`", COMING_FROM))))
+def test_the_page_for_newcomers_names_files_that_exist(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+def test_the_page_for_newcomers_is_linked_and_its_python_is_of_this_library() -> None:
+    assert "(docs/coming-from.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```python\n(.*?)```", COMING_FROM, re.DOTALL):
+        for module, names in re.findall(r"^from (emolib[\w.]*) import (.*)$", block, re.MULTILINE):
+            assert all(hasattr(importlib.import_module(module), name) for name in names.split(", "))
 
 
 async def _spoken_turn() -> dict[str, object]:

@@ -6,8 +6,12 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+from scripted_server import scripted_server
+
 from emolib import cli
-from emolib.doctor import examine
+from emolib.doctor import examine, examine_stack
+from emolib.stack import Stack
 
 NO_KEYS = {"HF_HUB_OFFLINE": "1"}
 
@@ -35,6 +39,30 @@ def test_keys_decide_where_words_are_sent() -> None:
     with_keys = examine({**NO_KEYS, "OPENAI_API_KEY": "sk-secret", "WANDB_API_KEY": "w-secret"})
     assert stage(with_keys, "replies").uses == "OpenAI GPT"
     assert stage(with_keys, "tracking").uses == "W&B online"
+
+
+@pytest.mark.parametrize(
+    ("url", "uses", "because"),
+    [
+        ("http://127.0.0.1:11434/v1", "http://127.0.0.1:11434/v1", "the server on this machine"),
+        ("https://user:secret@example.com/v1", "https://example.com/v1", "your words are sent to that server"),
+    ],
+)
+def test_a_server_of_the_environment_replies_and_its_place_is_said(url: str, uses: str, because: str) -> None:
+    found = stage(examine({**NO_KEYS, "OPENAI_BASE_URL": url}), "replies")
+    assert found.uses == uses
+    assert because in found.because
+    assert "nothing leaves" not in found.because
+
+
+def test_the_model_of_a_chat_server_is_named_and_several_have_to_be_chosen_from() -> None:
+    with scripted_server(models=["qwen3:8b"]) as server:
+        (part,) = (part for part in examine_stack(Stack(reply=server.url)).parts if part.name == "reply")
+        assert (part.ready, part.detail) == (True, f"answers: qwen3:8b at {server.url}")
+    with scripted_server(models=["qwen3:8b", "gemma3:4b"]) as server:
+        (part,) = (part for part in examine_stack(Stack(reply=server.url)).parts if part.name == "reply")
+        assert not part.ready
+        assert f"{server.url}#qwen3:8b" in part.detail
 
 
 def test_the_tracking_is_what_wandb_itself_would_do(tmp_path: Path) -> None:

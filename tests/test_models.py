@@ -221,6 +221,8 @@ def test_folder_is_a_base_model_identified_by_its_files(base_folder, tmp_path):
         ("Qwen/Qwen2.5-7B", "Qwen/Qwen2.5-7B"),
         ("unsloth/Qwen2.5-7B-bnb-4bit", "qwen2.5-7b"),
         ("unsloth/Qwen2.5-3B-Instruct-unsloth-bnb-4bit", "qwen2.5-3b-instruct"),
+        ("unsloth/SmolLM2-135M-Instruct-bnb-4bit", "smollm2-135m"),
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", "HuggingFaceTB/SmolLM2-135M-Instruct"),
         ("unsloth/mistral-7b-v0.3-bnb-4bit", "unsloth/mistral-7b-v0.3"),
         ("/content/drive/models/Qwen2.5-7B-Instruct", "qwen2.5-7b-instruct"),
         (r"C:\Users\me\models\qwen2.5-0.5b", "qwen2.5-0.5b"),

@@ -155,3 +155,8 @@ def test_a_new_address_is_stamped_everywhere(tmp_path: Path):
     (tmp_path / "notebooks" / "01_data_cleaning.ipynb").write_text("colab.research.google.com/github/a/b/blob/main")
     assert address(tmp_path).stdout.strip() == "notebooks/01_data_cleaning.ipynb names a/b"
     assert "OWNER/NAME" in address(tmp_path, "no address").stderr
+
+
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
+def test_no_notebook_promises_that_nothing_leaves_a_machine_that_may_be_colab(path: Path) -> None:
+    assert not any("leaves the machine" in "".join(cell["source"]) for cell in cells(path, "markdown"))

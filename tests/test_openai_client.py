@@ -107,7 +107,7 @@ def test_neither_key_nor_password_is_shown() -> None:
     [
         (Status(401), "sk-mine", r"refused the API key \(HTTP 401\); check OPENAI_API_KEY"),
         (Status(403), None, r"refused a request without a key \(HTTP 403\)"),
-        (Status(404, "no sk-mine"), "sk-mine", r"knows no model 'tiny' \(HTTP 404\): .*no \*\*\*"),
+        (Status(404, "no model sk-mine"), "sk-mine", r"knows no model 'tiny' \(HTTP 404\): no model \*\*\*"),
         (Status(429), None, "limits the rate"),
         (Status(500, "out of sk-mine"), "sk-mine", r"failed with HTTP 500: .*out of \*\*\*"),
     ],

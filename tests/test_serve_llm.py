@@ -209,6 +209,34 @@ def test_the_command_serves_until_it_is_told_to_stop(process: tuple[subprocess.P
     assert running.wait(10) == 0
 
 
+DROPPED = """
+from emolib.llama.server import LlamaServerOptions, start_server
+from emolib.models import chat_gguf
+for _ in range(6):
+    start_server(chat_gguf(), LlamaServerOptions(slot_tokens=256))
+print("done")
+"""
+
+
+def test_a_server_that_was_never_asked_is_dropped_at_once():
+    result = subprocess.run([sys.executable, "-c", DROPPED], capture_output=True, encoding="utf-8", timeout=60)
+    assert result.stdout == "done\n", result.stderr
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 1.0, 1.5, 2.0])
+def test_the_command_stops_at_ctrl_c_while_it_is_loading(seconds: float):
+    command = [sys.executable, "-m", "emolib.cli", "serve-llm", "--port", "0"]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+    time.sleep(1.0 + seconds)
+    running.send_signal(signal.SIGINT)
+    try:
+        output, _ = running.communicate(timeout=30)
+    finally:
+        running.kill()
+    assert running.returncode in (0, 1)
+    assert "Traceback" not in output
+
+
 def test_a_server_that_dies_in_the_middle_of_a_reply_is_one_sentence(process: tuple[subprocess.Popen[str], str]):
     running, url = process
     model = OpenAIReplyModel(base_url=f"{url}/v1", api_key="local", retries=0, timeout=10, max_words=300)

@@ -34,6 +34,23 @@ def clip(seconds: float, scale: float = 1.0, silence: float = 0.0) -> AudioClip:
     return AudioClip(np.concatenate([quiet, scale * tone(RATE, seconds), quiet]), RATE, "clip.wav")
 
 
+def test_a_user_without_a_home_speaks_and_hears_where_voices_can_be_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    for name in ("EMOLIB_VOICES", "XDG_DATA_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    assert VoiceLibrary().names() == []
+    SpeechSynthesizer("http://127.0.0.1:9").close()
+    assert main(["voice", "list"]) == 2
+    assert "this user has no home folder for voices; name a folder in EMOLIB_VOICES" in capsys.readouterr().err
+    monkeypatch.setenv("EMOLIB_VOICES", str(tmp_path))
+    assert VoiceLibrary().add("me", clip(4.0), SAID).file == "neutral-1.wav"
+
+
 @pytest.mark.parametrize("seconds", [3.0, 10.0, 29.5])
 def test_a_good_clip_loses_only_its_silence(seconds: float) -> None:
     checked = checked_clip(clip(seconds, silence=1.5))

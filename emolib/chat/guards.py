@@ -9,7 +9,14 @@ from functools import lru_cache
 
 __all__ = ["nearly_equal", "without_repeats", "without_thoughts"]
 
-_OPEN, _CLOSE = "<think>", "</think>"
+#: Tags around thoughts: most models, Gemma and others, Magistral.
+_TAGS = {
+    "<think>": "</think>",
+    "<thinking>": "</thinking>",
+    "<thought>": "</thought>",
+    "<reasoning>": "</reasoning>",
+    "[THINK]": "[/THINK]",
+}
 _WORD = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+(?:['’][^\W\u3400-\u9fff]+)*")
 #: Two texts are nearly equal if this share of their words is the same, word for word.
 _SAME = 0.75
@@ -17,32 +24,55 @@ _SAME = 0.75
 _LEAST_WORDS = 4
 
 
-async def without_thoughts(pieces: AsyncGenerator[str, None]) -> AsyncIterator[str]:
-    """Yield `pieces` without what stands between <think> and </think>, wherever the tags are cut.
+async def without_thoughts(
+    pieces: AsyncGenerator[str, None], on_thought: Callable[[], None] | None = None, *, starts_inside: bool = False
+) -> AsyncGenerator[str, None]:
+    """Yield `pieces` without thoughts: what stands between <think> and </think>, or tags like these (`_TAGS`).
 
-    Thoughts that are never closed end the reply.
+    The tags may be cut anywhere. Thoughts that are never closed end the reply. `starts_inside`: the reply may begin
+    inside thoughts, without the first tag, so it is held back until a closing one, or its end. `on_thought` is
+    called at the end of thoughts.
     """
-    waiting, thinking, closed = "", False, False
+    waiting, closing, after_thought = "", None, False
     async with aclosing(pieces):
         async for piece in pieces:
             waiting += piece
-            while True:
-                before, found, after = waiting.partition(_CLOSE if thinking else _OPEN)
-                if not found:
-                    break
-                if not thinking and before:
+            while found := _first_tag(waiting, closing, starts_inside):
+                before, waiting, opened = found
+                if closing is None and opened and before:
                     yield before
-                waiting, thinking, closed = after, not thinking, thinking
-            if closed:
+                starts_inside, after_thought = False, not opened
+                closing = opened
+                if after_thought and on_thought:
+                    on_thought()
+            if after_thought:
                 # The white space around thoughts belongs to them.
                 waiting = waiting.lstrip()
-                closed = not waiting
-            held = _tail_of(waiting, _CLOSE if thinking else _OPEN)
-            if not thinking and len(waiting) > held:
+                after_thought = not waiting
+            if starts_inside:
+                continue
+            held = max(_tail_of(waiting, tag) for tag in ((closing,) if closing else _TAGS))
+            if closing is None and len(waiting) > held:
                 yield waiting[: len(waiting) - held]
             waiting = waiting[len(waiting) - held :]
-    if waiting and not thinking:
+    if closing is not None:
+        if on_thought:
+            on_thought()
+    elif waiting:
         yield waiting
+
+
+def _first_tag(text: str, closing: str | None, starts_inside: bool) -> tuple[str, str, str | None] | None:
+    """Return what stands before and after the first tag, and what closes it if it opens thoughts; None without one."""
+    if closing is not None:
+        ends: dict[str, str | None] = {closing: None}
+    else:
+        ends = dict(_TAGS) | (dict.fromkeys(_TAGS.values()) if starts_inside else {})
+    found = [(text.index(tag), tag) for tag in ends if tag in text]
+    if not found:
+        return None
+    at, tag = min(found)
+    return text[:at], text[at + len(tag) :], ends[tag]
 
 
 async def without_repeats(

@@ -49,7 +49,7 @@ class LlamaReplyModel:
     the message that it resembles; the reply of one that suits the message with a probability of `least_fit` is given as
     it is. The server listens on a free port of 127.0.0.1, is loaded at the first
     reply (or by `start`, which also has it read what stands before every history) and is freed by `aclose`. `threads`
-    bounds the cores that it computes on.
+    bounds the cores that it computes on, `timeout` its silences in seconds as in `OpenAIReplyModel`.
     """
 
     gguf: Path | None = None
@@ -61,6 +61,7 @@ class LlamaReplyModel:
     max_words: int = 40
     temperature: float = 0.2
     seed: int = 0
+    timeout: float | None = None
 
     def __post_init__(self) -> None:
         self._base: LlamaReplyModel | None = None
@@ -79,6 +80,11 @@ class LlamaReplyModel:
     def url(self) -> str | None:
         """The address of its server, None while it is not loaded."""
         return self._server.listening_address if self._server else None
+
+    @property
+    def patience_s(self) -> float:
+        """The seconds after which nobody has to wait for a word any more; 0 if no `timeout` is given."""
+        return self._model.patience_s if self._model and self.timeout else 0.0
 
     def start(self) -> None:
         """Load the file and have what stands before every history read, if that has not been done."""
@@ -105,6 +111,7 @@ class LlamaReplyModel:
                     base_url=self._server.listening_address + "/v1",
                     api_key="local",
                     max_words=self.max_words,
+                    timeout=self.timeout,
                     temperature=self.temperature,
                     seed=self.seed,
                     prompt=self._prompt,
@@ -153,7 +160,9 @@ class LlamaReplyModel:
         evaluated is taken up by the other.
         """
         if self.adapter:
-            self._base = self._base or LlamaReplyModel(self.gguf, threads=self.threads, context=self.context)
+            self._base = self._base or LlamaReplyModel(
+                self.gguf, threads=self.threads, context=self.context, timeout=self.timeout
+            )
             return await self._base.complete(messages, tokens, **options)
         model = await asyncio.to_thread(self._started)
         return await model.complete(messages, tokens, **options)

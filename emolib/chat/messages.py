@@ -20,8 +20,9 @@ class ReplyModel(Protocol):
     known) and the tone to answer in (a name in `emolib.chat.TONES` or a sentence; None: that of the
     emotion), and yields the reply in pieces whose concatenation is never empty; it raises ServiceError
     or ModelError if there is no reply. A history that begins with a system message keeps it, else the
-    model writes its own from emotion and tone (`emolib.chat.tone`). `aclose` frees what the model holds;
-    it may be called twice.
+    model writes its own from emotion and tone (`emolib.chat.tone`). One that may be silent for long, and gives up by
+    itself, may have an attribute `patience_s`: after how many seconds at the latest. `aclose` frees what the model
+    holds; it may be called twice.
     """
 
     @property

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from emolib.emotions import EmotionScores
 from emolib.errors import InputError, UsageError
-from emolib.files import sha256, storage_errors, write_json, write_text
+from emolib.files import refuse_workbook, sha256, storage_errors, write_json, write_text
 from emolib.unicode import decoded_lines, without_half_characters
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def classify_file(
         raise UsageError(f"a part has at least one row, not {part_rows}")
     if not source.is_file():
         raise InputError(f"{source} is no file; name one with a text a line, or JSON lines (.jsonl), or .gz of either")
+    refuse_workbook(source)
     _refuse_other_gzip(source)
     _claim(out, {"source": sha256(source), "model": classifier.identity, "part_rows": part_rows})
     parse = _parse_json if ".jsonl" in map(str.lower, source.suffixes) else _parse_text

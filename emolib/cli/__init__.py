@@ -58,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone (`emolib … | head`): nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
+        if sys.platform == "win32" and error.errno == errno.EINVAL:
+            return 0  # what a pipe without a reader is there
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         return _fail("no space left on the disk; free some and run the same command again", 1)

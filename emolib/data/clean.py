@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emolib.data.clean_settings import CleanSettings
+from emolib.data.frames import FRAME, Frame, is_frame
 from emolib.data.labels import label_map, why_unknown
 from emolib.data.readers import Columns, find_sources, read_source
 from emolib.data.repair import REPAIRS, SIMPLE, repair
@@ -44,13 +45,16 @@ _NOT_ITS_OWN_KEY = r"[^a-z0-9 ]|  |^ | $|^$"
 
 
 def clean_corpus(
-    sources: Sequence[str | Path] | str | Path,
+    sources: Sequence[str | Path | Frame] | str | Path | Frame,
     out: str | Path,
     settings: CleanSettings | None = None,
     *,
     progress: Callable[[str], None] = lambda stage: None,
 ) -> CleanReport:
     """Read `sources`, clean them, and write the splits and the report into the folder `out`.
+
+    A source is a file, a folder, a hub name, or a table in memory: a DataFrame of pandas or polars, a
+    `datasets.Dataset`, or a mapping of splits to these.
 
     `out` gets train.jsonl, validation.jsonl and test.jsonl (those that have rows; text, label, and soft where
     there is one), rejects.jsonl, report.json and report.html; with `arrow` a `datasets` folder too. Files of other
@@ -61,26 +65,30 @@ def clean_corpus(
     out = Path(out)
     columns = Columns(settings.text_column, settings.label_column)
     progress("reading")
-    found = find_sources([sources] if isinstance(sources, str | Path) else sources)
+    found = find_sources([sources] if isinstance(sources, str | Path) or is_frame(sources) else sources)
     tables = [table for source in found for table in read_source(source, columns)]
     frame, rejects, orders = _frame(tables, settings)
     read = frame.height + len(rejects)
     if frame.is_empty():
         first = f"; the first: {rejects[0].reason} ({rejects[0].file}, line {rejects[0].line})" if rejects else ""
-        raise InputError(f"{', '.join(map(str, found))}: no usable row among {read}{first}")
+        raise InputError(f"{_named(found)}: no usable row among {read}{first}")
     # Polars leaves the interpreter free, and the plots of the report need matplotlib, which is slow to import.
     threading.Thread(target=importlib.import_module, args=("matplotlib.figure",), daemon=True).start()
     progress("counting what is wrong")
     findings = find_conflicts(frame)
     kept, counts = clean_frame(frame, settings, progress)
     if kept.is_empty():
-        raise InputError(f"{', '.join(map(str, found))}: the rules drop every one of the {read} rows; see conflicts")
+        raise InputError(f"{_named(found)}: the rules drop every one of the {read} rows; see conflicts")
     report = CleanReport.of(read, rejects, kept, counts, findings, orders, settings)
     progress("writing")
     _write(kept, rejects, report, out)
     if settings.arrow:
         _write_arrow(kept, out / "arrow")
     return report
+
+
+def _named(sources: Sequence[str | Path | Frame]) -> str:
+    return ", ".join(FRAME if is_frame(source) else str(source) for source in sources)
 
 
 def clean_frame(

@@ -38,7 +38,7 @@ def is_header(names: Sequence[str], columns: Columns) -> bool:
     return named(columns.text, _TEXT_NAMES) and named(columns.label, _LABEL_NAMES)
 
 
-def find_columns(path: Path, header: Sequence[str], columns: Columns) -> tuple[int, int] | None:
+def find_columns(path: Path | str, header: Sequence[str], columns: Columns) -> tuple[int, int] | None:
     """Return the places of text and label under `header`, or None if it is no header but a row.
 
     InputError if one of them is missing or several could be meant, UsageError if a column of `columns` is absent.
@@ -56,7 +56,7 @@ def find_columns(path: Path, header: Sequence[str], columns: Columns) -> tuple[i
     return text, label
 
 
-def find_columns_by_content(path: Path, rows: Sequence[Sequence[str]]) -> tuple[int, int]:
+def find_columns_by_content(path: Path | str, rows: Sequence[Sequence[str]]) -> tuple[int, int]:
     """Return the places of text and label in `rows` without a header; the first two if the labels are unknown ones.
 
     The label column holds known labels, few different ones; an index is a column of many different numbers. The text
@@ -78,7 +78,9 @@ def _share(holds: object, column: Sequence[str]) -> float:
     return sum(map(holds, column)) / len(column)
 
 
-def _find_column(path: Path, names: list[str], wanted: str | None, known: Sequence[str], option: str) -> int | None:
+def _find_column(
+    path: Path | str, names: list[str], wanted: str | None, known: Sequence[str], option: str
+) -> int | None:
     if wanted is not None:
         if wanted.strip().lower() not in names:
             raise UsageError(f"{path} has no column {wanted!r}; its columns are {', '.join(names)}")

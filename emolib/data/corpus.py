@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from emolib.data.frames import FRAME, Frame, is_frame
 from emolib.data.labels import label_map, why_unknown
 from emolib.data.readers import read_source
 from emolib.data.table import SPLITS, Reject, Table
@@ -42,26 +43,40 @@ class Corpus:
         return digest.hexdigest()
 
 
-def load_split(source: str | Path | Corpus, split: str = "train") -> Corpus:
+def load_split(source: str | Path | Corpus | Frame, split: str = "train") -> Corpus:
     """The split of a folder that `emolib clean` made, or the whole of a corpus file (whatever `split` says).
+
+    A table in memory (a DataFrame of pandas or polars, a `datasets.Dataset`) is like a file, a mapping of splits to
+    tables like a folder.
 
     Raises InputError where nothing is there, the split is absent, there are no rows, or one of them cannot be
     used: only `emolib clean` sorts rows out.
     """
     if isinstance(source, Corpus):
         return source
-    path = Path(source)
-    table = read_source(_split_file(path, split) if path.is_dir() else path)[0]
+    table, name = _split_of(source, split)
     meanings, _ = label_map(table)
-    _refuse_rejects(table, meanings, path)
+    _refuse_rejects(table, meanings, name)
     if table.texts.is_empty():
-        raise InputError(f"{path} holds no texts; a corpus has a line `text;label` for each, or columns text and label")
+        raise InputError(f"{name} holds no texts; a corpus has a line `text;label` for each, or columns text and label")
     labels = [meanings[label] for label in table.labels.to_list()]
     soft = None
     if any(table.soft):
         weights = zip(table.soft, labels, strict=True)
         soft = [{name: share for name, share in (given or {label: 1.0}).items() if share} for given, label in weights]
-    return Corpus(path.stem, table.texts.to_list(), labels, soft)
+    return Corpus(Path(name).stem, table.texts.to_list(), labels, soft)
+
+
+def _split_of(source: str | Path | Frame, split: str) -> tuple[Table, str]:
+    """Return the table of a split and its name."""
+    if is_frame(source):
+        tables = {table.split: table for table in read_source(source)}
+        found = tables.get(split, tables.get(None))
+        if found is None:
+            raise InputError(f"{FRAME} has no split {split!r}; it has {', '.join(map(str, tables))}")
+        return found, found.name
+    path = Path(source)
+    return read_source(_split_file(path, split) if path.is_dir() else path)[0], str(path)
 
 
 def _split_file(folder: Path, split: str) -> Path:
@@ -73,7 +88,7 @@ def _split_file(folder: Path, split: str) -> Path:
     return file
 
 
-def _refuse_rejects(table: Table, meanings: dict[str, str | None], path: Path) -> None:
+def _refuse_rejects(table: Table, meanings: dict[str, str | None], name: str) -> None:
     rejects = list(table.rejects)
     for line, text, label in zip(table.lines.to_list(), table.texts.to_list(), table.labels.to_list(), strict=True):
         if meanings[label] is None:
@@ -83,6 +98,6 @@ def _refuse_rejects(table: Table, meanings: dict[str, str | None], path: Path) -
     if rejects:
         first = min(rejects, key=lambda reject: reject.line)
         raise InputError(
-            f"{path}, line {first.line}: {first.reason}; {len(rejects)} such rows:"
-            f" sort them out with: emolib clean {path} --out FOLDER"
+            f"{name}, line {first.line}: {first.reason}; {len(rejects)} such rows: sort them out with"
+            + (" clean_corpus" if name.startswith(FRAME) else f": emolib clean {name} --out FOLDER")
         )

@@ -1,7 +1,8 @@
 """Readers of corpora: each finds rows in a source, and rejects with a reason what is no row.
 
     text;label lines (.txt), CSV and TSV with any delimiter and column names, JSON lines and JSON, Parquet, gzip of
-    each, and data sets of the Hugging Face hub (`dair-ai/emotion`, `dair-ai/emotion:unsplit`)
+    each, data sets of the Hugging Face hub (`dair-ai/emotion`, `dair-ai/emotion:unsplit`), and tables in memory
+    (`emolib.data.frames`)
 
 Text files are UTF-8, or UTF-16 as Excel writes it.
 
@@ -15,25 +16,21 @@ import re
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from emolib.data.columns import Columns, find_columns
+from emolib.data.columns import Columns
 from emolib.data.delimited import read_delimited
+from emolib.data.frames import Frame, is_frame, read_frame, read_frames
 from emolib.data.hub import is_hub_name, read_hub
 from emolib.data.json_rows import read_json
 from emolib.data.labels import is_label
-from emolib.data.rows import MAX_CHARACTERS, Rows, label_text
-from emolib.data.table import Reject, Table
+from emolib.data.rows import MAX_CHARACTERS, Rows
+from emolib.data.table import SPLIT_NAMES, Reject, Table
 from emolib.errors import InputError, UsageError
+from emolib.files import refuse_workbook
 from emolib.unicode import detect_encoding
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["Columns", "find_sources", "read_lines", "read_source"]
 
-_SPLIT_NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-_SPLIT_NAMES |= dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "validation")
 #: Lines that the form of a .txt file is found in.
 _SAMPLE = 200
 #: Bytes of a gzip file that are unpacked at once: what comes before a damaged block can be used.
@@ -41,10 +38,13 @@ _GZIP_BLOCK = 1 << 16
 _PICKLE = (".pkl", ".pickle", ".pck", ".joblib")
 
 
-def find_sources(sources: Sequence[str | Path]) -> list[str | Path]:
+def find_sources(sources: Sequence[str | Path | Frame]) -> list[str | Path | Frame]:
     """The corpora that `sources` name; a folder stands for the files in it that are named after a split."""
-    found: list[str | Path] = []
+    found: list[str | Path | Frame] = []
     for source in sources:
+        if is_frame(source):
+            found.append(source)
+            continue
         path = Path(source)
         if path.is_dir():
             files = sorted(file for file in path.iterdir() if _split_of(file) and _form(file)[0] in _FORMS)
@@ -60,12 +60,14 @@ def find_sources(sources: Sequence[str | Path]) -> list[str | Path]:
     return found
 
 
-def read_source(source: str | Path, columns: Columns | None = None) -> list[Table]:
-    """The tables of one source: one of a file, one a split of a hub data set.
+def read_source(source: str | Path | Frame, columns: Columns | None = None) -> list[Table]:
+    """The tables of one source: one of a file or a table in memory, one a split of a hub data set.
 
     Raises InputError where the source is absent, empty of rows, of another kind or ambiguous;
     UsageError where its ending is unknown.
     """
+    if is_frame(source):
+        return read_frames(source, columns or Columns())
     if isinstance(source, str) and is_hub_name(source) and not Path(source).exists():
         return read_hub(source)
     path = Path(source)
@@ -76,6 +78,7 @@ def read_source(source: str | Path, columns: Columns | None = None) -> list[Tabl
     if path.is_dir():
         raise InputError(f"{path} is a folder; give its corpus files one by one")
     form, zipped = _form(path)
+    refuse_workbook(path)
     _refuse_pickle(path, form)
     if form not in _FORMS:
         raise UsageError(f"{path} has an unknown ending; emolib reads {', '.join(_FORMS)} and .gz of each")
@@ -99,6 +102,7 @@ def read_lines(path: Path) -> tuple[list[str], list[Reject]]:
     """
     if not path.is_file():
         raise InputError(f"{path} {'is a folder; name a file in it' if path.is_dir() else 'does not exist'}")
+    refuse_workbook(path)
     _refuse_pickle(path, _form(path)[0])
     rows = Rows()
     lines, cut = _read_text(path, _form(path)[1], rows)
@@ -129,7 +133,7 @@ def _split_of(path: Path) -> str | None:
     # The hub numbers the parts of a split: train-00000-of-00002.parquet
     words = [word for word in re.split(r"[^a-z]+", re.sub(r"\d+-of-\d+", "", stem)) if word]
     ends = (words[0], words[-1]) if words else ()
-    return next((_SPLIT_NAMES[word] for word in ends if word in _SPLIT_NAMES), None)
+    return next((SPLIT_NAMES[word] for word in ends if word in SPLIT_NAMES), None)
 
 
 def _refuse_pickle(path: Path, form: str) -> None:
@@ -239,39 +243,7 @@ def _read_parquet(path: Path, columns: Columns) -> Rows:
         frame = pl.read_parquet(path)
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{path} is no Parquet file that can be read ({str(error).splitlines()[0]})") from error
-    found = find_columns(path, frame.columns, columns)
-    if found is None:
-        raise InputError(
-            f"{path} has the columns {', '.join(frame.columns)}; name two with --text-column and --label-column"
-        )
-    text, label = frame[frame.columns[found[0]]], frame[frame.columns[found[1]]]
-    if text.dtype != pl.String:
-        raise InputError(f"{path}: the column {text.name} holds {text.dtype}, not text; choose one with --text-column")
-    if not _holds_labels(label):
-        raise InputError(
-            f"{path}: the column {label.name} holds {label.dtype}, not labels; choose one with --label-column"
-        )
-    rows = Rows()
-    if label.dtype == pl.Categorical or isinstance(label.dtype, pl.Enum):
-        label = label.cast(pl.String)
-    for line, (content, value) in enumerate(zip(text.to_list(), label.to_list(), strict=True), start=1):
-        name = label_text(value)
-        if content is None or name is None:
-            rows.reject(line, content or "", "the text or the label is missing")
-        else:
-            rows.add(line, content, name)
-    return rows
-
-
-def _holds_labels(column: pl.Series) -> bool:
-    """Whether `column` holds names, whole numbers (those of pandas are floats if one is missing), or lists of them."""
-    import polars as pl
-
-    kind = column.dtype.inner if isinstance(column.dtype, pl.List) else column.dtype
-    if isinstance(column.dtype, pl.List) or not kind.is_float():
-        return kind in (pl.String, pl.Categorical, pl.Enum) or kind.is_integer()
-    present = column.drop_nulls().drop_nans()
-    return bool((present == present.floor()).all())
+    return read_frame(frame, path, columns)[0]
 
 
 _READERS: dict[str, Callable[[Sequence[str], Rows, Path, Columns], None]] = {

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["SPLITS", "Reject", "Table"]
+__all__ = ["SPLITS", "SPLIT_NAMES", "Reject", "Table"]
 
 SPLITS = ("train", "validation", "test")
+#: Words that say a split in the names of files and tables.
+SPLIT_NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+SPLIT_NAMES |= dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "validation")
 
 
 @dataclass(frozen=True)

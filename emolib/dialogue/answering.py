@@ -155,6 +155,7 @@ class Answerer:
         """Yield the pieces of the model's reply: bounded; ServiceError when they stop coming."""
         turn.reply_from = self.engines.reply_model.name
         tone = turn.style.tone
+        silence_s = max(self.settings.reply_s, getattr(self.engines.reply_model, "patience_s", 0.0))
         if self.engines.stack.understanding:
             await self._understand(turn)
             if turn.understanding:
@@ -162,10 +163,10 @@ class Answerer:
         async with aclosing(draft.read() if draft else self._reply(turn, tone)) as pieces:
             while len(turn.written) < self.settings.longest_reply:
                 try:
-                    async with asyncio.timeout(self.settings.reply_s):
+                    async with asyncio.timeout(silence_s):
                         piece = await anext(pieces, None)
                 except TimeoutError:
-                    raise ServiceError(f"the reply model was silent for {self.settings.reply_s:g} s") from None
+                    raise ServiceError(f"the reply model was silent for {silence_s:g} s") from None
                 if piece is None:
                     return
                 turn.trace.mark("first_token")

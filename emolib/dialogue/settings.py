@@ -13,10 +13,10 @@ class AgentSettings:
 
     The classifier has `classify_s`, then the answer goes on with the last estimate, and what is predicted later is only
     the emotion of the turn. Content understanding, when the stack asks for it, has `understand_s`. A reply model may be
-    silent for `reply_s`, a clause may take `speak_s` to be synthesised, and a player may stand still for `stuck_s`.
-    Speech over the answer is an interruption from `least_interruption_s` on, and after the first `warm_up_s` of the
-    answer; with `half_duplex` never, for loudspeakers beside an open microphone. Somebody who speaks without a pause
-    for `longest_turn_s` is answered before they have finished.
+    silent for `reply_s`, or for its own `patience_s` if that is longer, a clause may take `speak_s` to be synthesised,
+    and a player may stand still for `stuck_s`. Speech over the answer is an interruption from `least_interruption_s`
+    on, and after the first `warm_up_s` of the answer; with `half_duplex` never, for loudspeakers beside an open
+    microphone. Somebody who speaks without a pause for `longest_turn_s` is answered before they have finished.
 
     With `preemptive` an answer is prepared whenever the speaker pauses, before it is known that this was the end, and
     the reply begins in the tone of the last estimate, before the emotion is predicted: neither wait costs anything

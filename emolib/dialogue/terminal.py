@@ -17,6 +17,7 @@ from emolib.dialogue.settings import AgentSettings
 from emolib.dialogue.turn import Turn
 from emolib.emotions import EmotionScores
 from emolib.stack import Engines
+from emolib.unicode import text_lines
 
 __all__ = ["TextChat", "shown_emotion"]
 
@@ -50,10 +51,13 @@ class TextChat:
         """Converse until the end of `source` and return the turns; what fails is shown, and it goes on."""
         terminal = source.isatty()
         self.echo = not terminal
+        # What is piped in is UTF-8 as a rule, whatever the code page of the console.
+        lines = (f"{line}\n" for line in text_lines(source))
 
         def read() -> str:
-            if terminal:
-                self.write("you: ")
+            if not terminal:
+                return next(lines, "")
+            self.write("you: ")
             return source.readline()
 
         return asyncio.run(self._converse(events_of_lines(read)))

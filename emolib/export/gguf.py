@@ -18,7 +18,7 @@ from emolib.errors import ModelError, StorageError, UsageError
 from emolib.export.manifest import ExportedFile, Manifest
 from emolib.export.ollama import write_modelfiles
 from emolib.export.verify import answers_on_torch, check_files
-from emolib.files import sha256, storage_errors, write_json
+from emolib.files import file_stem, sha256, storage_errors, write_json
 from emolib.llama.gguf import VOCABULARY, add_metadata, read_header, with_tensors_of
 from emolib.llama.server import CHAT_TASK, TASK_KEY, EmotionTask
 from emolib.llama.tools import (
@@ -236,7 +236,7 @@ def merged_name(base: BaseModel) -> str:
 
 
 def _stem(base: BaseModel) -> str:
-    return base.name.rstrip("/").rsplit("/", 1)[-1].lower()
+    return file_stem(base.name).lower()
 
 
 def _check_space(loaded: EmotionModel, out: Path, names: Sequence[str], form: str) -> None:

@@ -18,6 +18,7 @@ from emolib.finetune.tasks import get_task
 
 if TYPE_CHECKING:
     from emolib.data import ConversationCorpus, Corpus
+    from emolib.data.frames import Frame
     from emolib.finetune.tasks.base import TaskData
     from emolib.finetune.tasks.chat import ChatData
     from emolib.finetune.training_data import TrainingData
@@ -28,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 def train(
-    data: str | Path | Corpus | TrainingData | ConversationCorpus | ChatData,
+    data: str | Path | Corpus | TrainingData | ConversationCorpus | ChatData | Frame,
     out: str | Path,
     settings: TrainSettings | None = None,
     *,
@@ -37,10 +38,10 @@ def train(
 ) -> RunFolder:
     """Fine-tune a LoRA adapter on `data` and return the run folder `out`.
 
-    `data` is a folder made by `emolib clean`, a corpus file, or a corpus; for the task `chat` a JSON lines file
-    of conversations (`emolib.data.conversations`), or such a corpus. The held-out examples of the evaluation are
-    those of `validation`, else of the folder's validation split, else a few of `data`, which are then not
-    trained on. `settings` are by default those of the preset that fits this machine. Rows that cannot be used
+    `data` is a folder made by `emolib clean`, a corpus file, a corpus, or a DataFrame (`load_split`); for the task
+    `chat` a JSON lines file of conversations (`emolib.data.conversations`), or such a corpus. The held-out examples of
+    the evaluation are those of `validation`, else of the validation split of `data`, else a few of `data`, which are
+    then not trained on. `settings` are by default those of the preset that fits this machine. Rows that cannot be used
     are written to `rejects.jsonl` in the run folder.
 
     With `resume` a run that was stopped goes on to the same weights as one that was not, and a finished one

@@ -88,8 +88,6 @@ def hold_out(rows: Sequence[T], other: Sequence[T] | None, settings: TrainSettin
 
 
 def _load(data: str | Path | Corpus, split: str) -> Corpus:
-    if not isinstance(data, (str, Path)):
-        return data
     from emolib.data import load_split
 
     return load_split(data, split)
@@ -98,6 +96,8 @@ def _load(data: str | Path | Corpus, split: str) -> Corpus:
 def _validation(data: str | Path | Corpus, validation: str | Path | None) -> Corpus | None:
     if validation is not None:
         return _load(validation, "validation")
+    if isinstance(data, Mapping) and "validation" in data:
+        return _load(data, "validation")
     if isinstance(data, (str, Path)) and (Path(data) / "validation.jsonl").is_file():
         return _load(data, "validation")
     return None

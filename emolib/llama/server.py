@@ -8,10 +8,13 @@ what it is for, and the server repeats that under /lora-adapters as the adapter'
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
+import urllib.request
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ __all__ = ["CHAT_TASK", "TASK_KEY", "EmotionTask", "LlamaServerOptions", "start_
 
 #: Where llama.cpp looks in an adapter file for what the server repeats as `task_name`.
 TASK_KEY = "adapter.lora.task_name"
+_FIRST_ANSWER_S = 30.0
 #: The task name of an adapter that replies.
 CHAT_TASK = "emolib chat"
 
@@ -109,13 +113,33 @@ def start_server(model: Path, options: LlamaServerOptions, adapters: Sequence[Pa
         loaded = [xllamacpp.CommonAdapterLoraInfo(str(path), options.adapter_scale) for path in adapters]
         parameters.lora_adapters = loaded
     try:
-        return xllamacpp.Server(parameters)
+        # In a thread of its own: Ctrl-C must not take the server away before its loop has answered.
+        with ThreadPoolExecutor(1, thread_name_prefix="llama.cpp") as pool:
+            return pool.submit(_answering_server, parameters).result()
     except RuntimeError:
         files = " with ".join(map(str, [model, *adapters]))
         raise ModelError(
             f"llama.cpp cannot load {files}: damaged, of a kind that it does not know, or not made for each other;"
             " get or export it again"
         ) from None
+
+
+def _answering_server(parameters: Any) -> Any:
+    """Start a server and wait until its loop has answered.
+
+    llama.cpp forgets a stop that comes before its loop has begun; who drops the server then waits for ever.
+    """
+    import xllamacpp
+
+    server = xllamacpp.Server(parameters)
+    # The server also listens under this name where it was told to listen everywhere.
+    url = server.listening_address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    headers = {"Authorization": f"Bearer {parameters.api_keys[0]}"} if parameters.api_keys else {}
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    # Any question will do that the loop itself answers; what is wrong with the server is told when it is used.
+    with contextlib.suppress(OSError):
+        opener.open(urllib.request.Request(f"{url}/lora-adapters", headers=headers), timeout=_FIRST_ANSWER_S).close()
+    return server
 
 
 def _parameters(model: Path, options: LlamaServerOptions) -> Mapping[str, Any]:

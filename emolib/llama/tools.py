@@ -87,8 +87,9 @@ def _converter(name: str) -> Path:
 
 
 def _run(arguments: list[str], out: Path) -> None:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "PYTHONUTF8": "1"}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, check=False)
     if done.returncode == 0 and out.is_file():
         return
     output = done.stderr + done.stdout

@@ -19,6 +19,7 @@ import numpy as np
 
 from emolib.audio import SAMPLE_RATE, AudioClip
 from emolib.errors import MissingDependency, ModelError
+from emolib.files import expand_user, looks_like_path
 from emolib.hub import HubName, hub_problem
 from emolib.speech.partials import PartialTranscripts
 from emolib.speech.transcript import NoSpeech, Transcript, Word
@@ -297,12 +298,12 @@ def _words(result: Mapping[str, Any]) -> Iterator[Word]:
 
 def locate_model(model: str | Path, hub: HubName = "ms") -> str:
     """Return a folder, or a name that the hub will know; ModelError within 5 seconds if neither can be had."""
-    path = Path(model).expanduser()
+    path = expand_user(model)
     if path.is_dir():
         if not any((path / name).is_file() for name in ("config.yaml", "configuration.json")):
             raise ModelError(f"{path} is not a FunASR model: it has no config.yaml")
         return str(path)
-    if isinstance(model, Path) or str(model).startswith((".", "/", "~")):
+    if isinstance(model, Path) or looks_like_path(model):
         raise ModelError(f"{path} is not a folder; name a folder with a FunASR model, or a model of a hub")
     if folder := _downloaded(str(model), hub):
         return str(folder)

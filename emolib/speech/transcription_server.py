@@ -13,7 +13,7 @@ import numpy as np
 
 from emolib.audio import AudioClip, wav_bytes
 from emolib.errors import ServiceError
-from emolib.openai_client import OPENAI_URL, OpenAIServer
+from emolib.openai_client import OPENAI_URL, OpenAIServer, Refusal
 from emolib.speech.partials import FinalTranscript
 from emolib.speech.transcript import NoSpeech, Transcript, Word
 
@@ -40,6 +40,7 @@ class TranscriptionServer:
     ) -> None:
         self._server = OpenAIServer(base_url, api_key, timeout_s, retries)
         self._client = self._server.client()
+        self._addresses = list(self._server.addresses)
         self.url = self._server.shown_url
         self._model = model
         # OpenAI's newer models know plain JSON alone; the others say more with verbose_json.
@@ -51,9 +52,7 @@ class TranscriptionServer:
         """Transcribe a clip of any rate. Raises NoSpeech if there is none, and ServiceError if the server fails."""
         if not np.any(clip.samples):
             raise NoSpeech(clip)
-        file = ("utterance.wav", io.BytesIO(wav_bytes(clip)), "audio/wav")
-        with self._server.errors(self._model):
-            answer = self._client.audio.transcriptions.create(file=file, model=self._model, **self._options)
+        answer = self._asked(wav_bytes(clip))
         text = getattr(answer, "text", None)
         if text is None:
             raise ServiceError(f"{self.url} sent an answer without a text; is it a transcription server?")
@@ -61,6 +60,19 @@ class TranscriptionServer:
             raise NoSpeech(clip)
         segments = getattr(answer, "segments", None) or []
         return Transcript(text.strip(), _language(answer), _confidence(segments), tuple(map(_word, segments)))
+
+    def _asked(self, wav: bytes) -> Any:
+        """Return the answer of the first address that has the API."""
+        while True:
+            file = ("utterance.wav", io.BytesIO(wav), "audio/wav")
+            try:
+                with self._server.refusals():
+                    return self._client.audio.transcriptions.create(file=file, model=self._model, **self._options)
+            except Refusal as refusal:
+                if not (refusal.is_wrong_address and len(self._addresses) > 1):
+                    raise ServiceError(self._server.sentence(refusal, self._model)) from None
+                del self._addresses[0]
+                self._client.base_url = self._addresses[0]
 
     def stream(self) -> FinalTranscript:
         """Open an utterance, which is sent once at its end: each request may cost money."""

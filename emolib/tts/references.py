@@ -15,7 +15,7 @@ import msgpack
 from fastapi import FastAPI, Form, Request, UploadFile
 from fastapi.responses import JSONResponse, Response
 
-from emolib.files import storage_errors
+from emolib.files import is_reserved_name, storage_errors
 from emolib.tts.engines import Reference
 from emolib.tts.protocol import Refusal, bad_field, read_fields
 
@@ -78,7 +78,7 @@ class ReferenceStore:
             source.rename(target)
 
     def _path(self, reference_id: str) -> Path:
-        if not _ID.fullmatch(reference_id) or reference_id != reference_id.strip():
+        if not _ID.fullmatch(reference_id) or reference_id != reference_id.strip() or is_reserved_name(reference_id):
             raise Refusal(400, "a reference id has 1 to 255 letters, digits, spaces, - or _, and no space at its ends")
         return self._folder / reference_id
 

@@ -16,7 +16,7 @@ import numpy as np
 from emolib.audio import AudioClip, read_audio, wav_bytes, write_wav
 from emolib.emotions import EMOTIONS
 from emolib.errors import InputError, MissingDependency, UsageError
-from emolib.files import storage_errors, write_json
+from emolib.files import expand_user, is_reserved_name, storage_errors, write_json
 from emolib.tts.engines import Reference
 
 if TYPE_CHECKING:
@@ -99,13 +99,19 @@ class VoiceLibrary:
     """All voiceprints under a folder (default: `voices_folder()`)."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or voices_folder()
+        self._folder = folder
+
+    @property
+    def folder(self) -> Path:
+        """The folder; UsageError as in `voices_folder`."""
+        return self._folder or voices_folder()
 
     def names(self) -> list[str]:
-        """Return the names of the voices, in order."""
-        if not self.folder.is_dir():
+        """Return the names of the voices, in order; none for a user who has no folder for them."""
+        try:
+            return sorted(path.parent.name for path in self.folder.glob("*/voice.json"))
+        except UsageError:
             return []
-        return sorted(path.parent.name for path in self.folder.glob("*/voice.json"))
 
     def open(self, name: str) -> Voiceprint:
         """Open the voice `name`. Raises UsageError if there is none, and InputError if its folder is damaged."""
@@ -148,17 +154,24 @@ class VoiceLibrary:
         return "\n".join(lines) or f"no voices in {self.folder}; add one with: emolib voice add NAME clip.wav"
 
     def _path(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) or is_reserved_name(name):
             raise UsageError(f"{name!r} is not a name for a voice; use up to 64 letters, digits, - and _")
         return self.folder / name
 
 
 def voices_folder() -> Path:
-    """Return $EMOLIB_VOICES, or the folder `emolib/voices` among the user's data."""
+    """Return $EMOLIB_VOICES, or the folder `emolib/voices` among the user's data.
+
+    Raises UsageError for a user without a home: recordings are not kept among temporary files.
+    """
     if chosen := os.environ.get("EMOLIB_VOICES"):
-        return Path(chosen)
-    data = os.environ.get("XDG_DATA_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "emolib" / "voices"
+        return expand_user(chosen)
+    if data := os.environ.get("XDG_DATA_HOME") or os.environ.get("LOCALAPPDATA"):
+        return Path(data) / "emolib" / "voices"
+    try:
+        return Path.home() / ".local" / "share" / "emolib" / "voices"
+    except RuntimeError:
+        raise UsageError("this user has no home folder for voices; name a folder in EMOLIB_VOICES") from None
 
 
 def _free_name(stem: str, taken: Sequence[VoiceClip]) -> str:
