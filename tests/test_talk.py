@@ -259,7 +259,7 @@ def test_a_speech_service_that_is_not_there_is_an_error_and_an_answer_that_exist
 ):
     monkeypatch.setattr(stack_module, "_open_classifier", lambda model: ScriptedClassifier(scores("sadness")))
     monkeypatch.setattr(stack_module, "_open_recognizer", lambda stack: ScriptedRecognizer())
-    monkeypatch.setattr(stack_module, "open_reply_model", lambda name: Replies("Yes."))
+    monkeypatch.setattr(stack_module, "open_reply_model", lambda *_: Replies("Yes."))
     answer = tmp_path / "answer.wav"
     answer.write_bytes(b"an earlier answer")
     with pytest.raises(ServiceError, match="speech service"):
@@ -283,7 +283,7 @@ def test_an_engine_that_cannot_be_loaded_leaves_nothing_running(tmp_path, monkey
 
     monkeypatch.setattr(stack_module, "_open_classifier", fail)
     monkeypatch.setattr(stack_module, "_open_recognizer", lambda stack: ScriptedRecognizer())
-    monkeypatch.setattr(stack_module, "open_reply_model", lambda name: Replies("Yes."))
+    monkeypatch.setattr(stack_module, "open_reply_model", lambda *_: Replies("Yes."))
     with pytest.raises(ModelError, match="no such adapter"):
         talk(question, tmp_path / "answer.wav")
     assert not psutil.Process().children()
@@ -292,7 +292,7 @@ def test_an_engine_that_cannot_be_loaded_leaves_nothing_running(tmp_path, monkey
 def test_a_voice_that_nobody_knows_is_bad_use_before_anything_is_answered(tmp_path, monkeypatch, capsys, question):
     monkeypatch.setattr(stack_module, "_open_classifier", lambda model: ScriptedClassifier(scores("sadness")))
     monkeypatch.setattr(stack_module, "_open_recognizer", lambda stack: ScriptedRecognizer())
-    monkeypatch.setattr(stack_module, "open_reply_model", lambda name: Replies("Yes."))
+    monkeypatch.setattr(stack_module, "open_reply_model", lambda *_: Replies("Yes."))
     with speech_server(ToneEngine(), tmp_path / "references") as url:
         arguments = ["--in", str(question), "--out", str(tmp_path / "answer.wav"), "--speech", url]
         assert main(["talk", *arguments, "--voice", "nobody"]) == 2
