@@ -23,8 +23,16 @@ from emolib.speech.transcript import NoSpeech, Transcript, Word
 __all__ = ["WhisperRecognizer"]
 
 _LEAST_SAMPLES = SAMPLE_RATE // 10
-#: Above this probability of "no speech", with a low probability of the text, Whisper has made it up.
+_VAD_WINDOW = 512
+_VAD_WINDOWS = 3
+#: Silero VAD is sure of speech from here on. Crying and shouting voices are below, and laughter is above: between this
+#: and no speech at all Whisper decides.
+_SPEECH_SURE = 0.4
+_SPEECH_POSSIBLE = 0.1
+#: Above this probability of "no speech" Whisper has made its words up.
 _NO_SPEECH = 0.6
+#: Below this one it is sure of speech.
+_SURELY_SPEECH = 0.35
 _UNSURE = -1.0
 _LOOPED = 2.4
 #: A second try, not Whisper's five: where that fails too there is noise, and each costs a second.
@@ -85,10 +93,11 @@ class WhisperRecognizer:
     def transcribe(self, clip: AudioClip) -> Transcript:
         """The text of `clip`. NoSpeech where it holds silence or noise alone."""
         sound = clip.resample(SAMPLE_RATE)
-        if len(sound) < _LEAST_SAMPLES or not _holds_speech(sound):
+        certainty = _speech_certainty(sound.samples) if len(sound) >= _LEAST_SAMPLES else 0.0
+        if certainty < _SPEECH_POSSIBLE:
             raise NoSpeech(clip)
         with self._free:
-            spoken, language = self._recognise(sound)
+            spoken, language = self._recognise(sound, certainty >= _SPEECH_SURE)
         text = "".join(segment.text for segment in spoken).strip()
         if not text:
             raise NoSpeech(clip)
@@ -98,13 +107,17 @@ class WhisperRecognizer:
         """A new utterance, transcribed again and again in the background while it is spoken."""
         return PartialTranscripts(self)
 
-    def _recognise(self, sound: AudioClip) -> tuple[list[Any], str]:
+    def _recognise(self, sound: AudioClip, sure: bool) -> tuple[list[Any], str]:
+        """Return the segments and their language. Unless speech is `sure`, Whisper itself has to be sure of it."""
         if self._short and sound.seconds <= _LONGEST_SHORT_S:
-            segment = self._short.recognise(sound)
+            segment, no_speech = self._short.recognise(sound)
+            if no_speech > (_NO_SPEECH if sure else _SURELY_SPEECH):
+                return [], self._short.language
             if segment:
                 return [segment], self._short.language
         segments, info = self._model.transcribe(sound.samples, **self._options)
-        return [segment for segment in segments if _is_spoken(segment)], info.language
+        most = _NO_SPEECH if sure else _SURELY_SPEECH
+        return [segment for segment in segments if segment.no_speech_prob <= most], info.language
 
 
 @dataclass(frozen=True)
@@ -144,8 +157,11 @@ class _ShortClips:
         self._silence = self._encode(np.zeros(0, dtype=np.float32), _WINDOW_S)
         self.language = self._tokenizer.language_code
 
-    def recognise(self, sound: AudioClip) -> _Segment | None:
-        """The clip as one segment; None where the words are doubtful and want faster-whisper's second look."""
+    def recognise(self, sound: AudioClip) -> tuple[_Segment | None, float]:
+        """Return the clip as one segment, and the probability that it holds no speech.
+
+        The segment is None if the words are doubtful and want faster-whisper's second look.
+        """
         encoded = self._encode(np.pad(sound.samples, (round(_LEAD_S * SAMPLE_RATE), 0)), _SILENCE_S)
         found = self._decode(encoded, sound.seconds, _MEMORY_S, self._beam_size)
         repeated = _says_twice(self._tokenizer.decode(found.tokens))
@@ -154,11 +170,9 @@ class _ShortClips:
             # What is said in a loop is likely: whether it was spoken so is for the second look to say.
             found = again if repeated or not found.ended or again.likelihood > found.likelihood else found
         text = self._tokenizer.decode(found.tokens)
-        if not found.tokens or not found.ended or _repetition(text) > _LOOPED:
-            return None
-        if found.likelihood < _UNSURE or found.no_speech > _NO_SPEECH:
-            return None
-        return _Segment(text, 0.0, sound.seconds, found.likelihood)
+        if not found.tokens or not found.ended or _repetition(text) > _LOOPED or found.likelihood < _UNSURE:
+            return None, found.no_speech
+        return _Segment(text, 0.0, sound.seconds, found.likelihood), found.no_speech
 
     def _encode(self, samples: np.ndarray, silence_s: float) -> np.ndarray:
         """The encoder's output, float32 of shape (frames of 20 ms, width), for the samples and silence after them."""
@@ -207,14 +221,13 @@ def _load(model: str, device: str, threads: int) -> Any:
         raise ModelError(f"the Whisper model {model} cannot be loaded: {reason}") from error
 
 
-def _holds_speech(sound: AudioClip) -> bool:
-    from faster_whisper.vad import VadOptions, get_speech_timestamps
+def _speech_certainty(samples: np.ndarray) -> float:
+    """Return the probability of speech that Silero VAD reaches or passes for 90 ms in all."""
+    from faster_whisper.vad import get_vad_model
 
-    return bool(get_speech_timestamps(sound.samples, VadOptions(threshold=0.4, min_speech_duration_ms=90)))
-
-
-def _is_spoken(segment: Any) -> bool:
-    return not (segment.no_speech_prob > _NO_SPEECH and segment.avg_logprob < _UNSURE)
+    windows = np.pad(samples, (0, -len(samples) % _VAD_WINDOW))
+    probabilities = np.sort(get_vad_model()(windows).ravel())
+    return float(probabilities[-min(_VAD_WINDOWS, len(probabilities))])
 
 
 def _says_twice(text: str) -> bool:
