@@ -23,9 +23,9 @@ _HEAD_TO_EMOTION: dict[str, str | None] = {**{label: label for label in _AUDIBLE
 _BELIEVED = 0.75
 _LEAST = 1e-6
 #: How sharply the voice gives way to the words as they become clearer, per unit of confidence.
-_STEEPNESS = 15.0
+_STEEPNESS = 40.0
 _EXPONENTS = tuple(step / 5 for step in range(6))
-_CLEAR_FROM = (-0.1, 0.0, 0.1, 0.2, 0.3)
+_CLEAR_FROM = (-0.1, -0.05, 0.0, 0.05, 0.1)
 #: What the voice has decided is taken for neutral below this confidence: its classes count a neutral one of their own.
 _ABSTAIN_BELOW_VOICE = 0.4
 #: So sure have words and voice to be for a contradiction.
@@ -42,12 +42,13 @@ class FusionWeights:
     confidence of the words, above the one at which they abstain, at which that share is half.
     """
 
-    text: float = 0.4
+    text: float = 1.0
     voice: float = 1.0
-    clear_from: float = 0.1
+    clear_from: float = 0.0
 
 
-#: Fitted by `benchmarks._voice_head`. `fit_fusion` fits them to other data.
+#: From `benchmarks._fit_fusion`; a larger `clear_from` lets a voice take the label of words that are clear.
+#: `fit_fusion` fits them to other data.
 DEFAULT_FUSION = FusionWeights()
 
 

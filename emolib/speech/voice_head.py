@@ -56,7 +56,7 @@ def pooled(speech: EncodedSpeech) -> np.ndarray:
 
     These are mean and standard deviation over the frames with speech, so that pauses do not count; the mean over the
     silence before the clip; and that over each third of the silence after it. The encoder attends to the whole clip,
-    so its output for silence sums it up. The features do not depend on the level of the clip: Whisper's are relative
+    so its output for silence sums it up. They hardly depend on the level of the clip: Whisper's features are relative
     to the loudest frame.
     """
     output = speech.output.astype(np.float32)
