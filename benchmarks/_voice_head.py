@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, product
 from pathlib import Path
 
@@ -31,10 +32,10 @@ from emolib.emotions import NEUTRAL
 from emolib.files import atomic_path
 from emolib.models import piper_voice, whisper_dir
 from emolib.speech.noise import FRAME
-from emolib.speech.voice_head import HEAD_FILE, VOICE_CLASSES, VoiceHead, pooled
+from emolib.speech.voice_head import HEAD_FILE, VOICE_CLASSES, VoiceHead, bundled_head, load_heads, pooled
 from emolib.speech.whisper_encoder import WhisperEncoder
 
-__all__ = ["FOLDS_FILE", "calibration_error", "encoder", "fold_of", "uar"]
+__all__ = ["calibration_error", "encoder", "uar", "unmet_head"]
 
 FOLDS_FILE = Path(__file__).parent / "_voice_head_folds.safetensors"
 
@@ -106,9 +107,16 @@ def encoder() -> WhisperEncoder:
     return WhisperEncoder(WhisperModel(str(whisper_dir()), device="cpu", compute_type="int8", cpu_threads=1))
 
 
-def fold_of(actor: str) -> str:
-    """Return the name of the head that never met `actor`."""
-    return f"fold{_ACTORS.index(actor) % _FOLDS}"
+def unmet_head(actor: str) -> VoiceHead:
+    """Return a head that never met `actor`: the bundled one, unless it was trained on that actor too."""
+    if actor not in _ACTORS:
+        return bundled_head()
+    return _fold_heads()[f"fold{_ACTORS.index(actor) % _FOLDS}"]
+
+
+@lru_cache(maxsize=1)
+def _fold_heads() -> dict[str, VoiceHead]:
+    return load_heads(FOLDS_FILE)
 
 
 def uar(scores: np.ndarray, classes: np.ndarray) -> float:

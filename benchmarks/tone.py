@@ -28,14 +28,13 @@ import numpy as np
 from benchmarks._acted_speech import Acted, acted_clips, spoken_part
 from benchmarks._noisy_speech import RATE
 from benchmarks._report import Report, run
-from benchmarks._voice_head import FOLDS_FILE, calibration_error, encoder, fold_of
+from benchmarks._voice_head import calibration_error, encoder, unmet_head
 from emolib.audio import AudioClip
 from emolib.classify import EmotionClassifier
 from emolib.dialogue.policy import NEUTRAL_STYLE, RESPONSE_STYLES, choose_style
 from emolib.emotions import DEFAULT_EMOTION_MODEL, EMOTIONS, NEUTRAL, EmotionScores
 from emolib.models import piper_voice
 from emolib.speech import NoSpeech, WhisperRecognizer, contradiction, fuse
-from emolib.speech.voice_head import load_heads
 
 PACKAGES = ("emolib", "faster-whisper", "piper-tts", "torch", "numpy")
 
@@ -123,13 +122,13 @@ def measure(report: Report, quick: bool) -> None:
 
 def hear(clips: Sequence[Acted], classifier: EmotionClassifier) -> list[Heard]:
     """Recognise clips as the endpointer cuts them; of one without a transcript the words say nothing."""
-    whisper, encode, heads = WhisperRecognizer(), encoder().encode, load_heads(FOLDS_FILE)
+    whisper, encode = WhisperRecognizer(), encoder().encode
     sounds = [AudioClip(spoken_part(each.clip.samples), RATE) for each in clips]
     texts = [_text(whisper, sound) for sound in sounds]
     known = sorted(set(texts))
     words = dict(zip(known, classifier.classify(known), strict=True))
     return [
-        Heard(clip, words[text], heads[fold_of(clip.actor)].probabilities(encode(sound.samples)))
+        Heard(clip, words[text], unmet_head(clip.actor).probabilities(encode(sound.samples)))
         for clip, text, sound in zip(clips, texts, sounds, strict=True)
     ]
 
