@@ -15,11 +15,13 @@ import numpy as np
 from benchmarks._acted_speech import TUNING_ACTORS, Acted, joined, spoken_part, variants
 from benchmarks._noisy_speech import RATE
 from benchmarks._report import Report
+from benchmarks._voice_head import encoder, uar, unmet_head
 from emolib.audio import AudioClip
 from emolib.models import whisper_dir
 from emolib.speech import NoSpeech, PartialTranscripts, SmartTurn, WhisperRecognizer
+from emolib.speech.voice_head import VOICE_CLASSES
 
-__all__ = ["measure_acted_words", "measure_settled_parts", "measure_turn_detector"]
+__all__ = ["measure_acted_words", "measure_settled_parts", "measure_turn_detector", "measure_voice_emotion"]
 
 Recognise = Callable[[AudioClip], str]
 
@@ -209,3 +211,15 @@ def _is_repeated(each: Acted, text: str, normalise: Callable[[str], str]) -> boo
 
 def _ratio(seconds: Sequence[float], others: Sequence[float]) -> float:
     return statistics.median(one / other for one, other in zip(seconds, others, strict=True))
+
+
+def measure_voice_emotion(report: Report, clips: Sequence[Acted], quick: bool) -> None:
+    """Unweighted average recall of the voice's emotion by heads that never met the actor, and what it costs a clip."""
+    encode = encoder().encode
+    chosen = clips[::_EVERY] if quick else clips
+    speech = [encode(spoken_part(each.clip.samples)) for each in chosen]
+    started = time.perf_counter()
+    heard = [unmet_head(each.actor).probabilities(sound) for each, sound in zip(chosen, speech, strict=True)]
+    report.figures["voice_emotion_ms"] = round(1000 * (time.perf_counter() - started) / len(chosen), 2)
+    meant = np.array([VOICE_CLASSES.index(each.label) for each in chosen])
+    report.figures["voice_emotion_uar"] = round(uar(np.array([[*each.values()] for each in heard]), meant), 3)

@@ -22,6 +22,7 @@ __all__ = [
     "data_folder",
     "in_noise",
     "level_to",
+    "make_noise",
     "recorded_clips",
     "speech_frames",
     "streams",
@@ -108,7 +109,7 @@ def in_noise(
 ) -> np.ndarray:
     """`clean` with `noise` at `snr` dB below the frames that `truth` names."""
     spoken = clean[: len(truth) * FRAME][np.repeat(truth, FRAME)]
-    sound = _noise(noise, len(clean), rng, babble)
+    sound = make_noise(noise, len(clean), rng, babble)
     mixed = clean + level_to(sound, _rms(spoken) / 10 ** (snr / 20))
     return (mixed * min(1.0, 0.9 / np.abs(mixed).max())).astype(np.float32)
 
@@ -126,7 +127,7 @@ def _joined(clips: Sequence[np.ndarray], rng: np.random.Generator, own_noise: bo
         speech = speech_frames(clip)
         if own_noise:
             kind = str(rng.choice(["white", "pink"]))
-            clip = clip + level_to(_noise(kind, len(clip), rng, ()), _rms(clip) * 10 ** (-rng.uniform(18, 45) / 20))
+            clip = clip + level_to(make_noise(kind, len(clip), rng, ()), _rms(clip) * 10 ** (-rng.uniform(18, 45) / 20))
             clip = clip * 10 ** (rng.uniform(-6, 6) / 20)
         parts += [np.zeros(pause * FRAME), level_to(clip, 0.05)]
         truth += [np.zeros(pause, dtype=bool), speech]
@@ -135,7 +136,8 @@ def _joined(clips: Sequence[np.ndarray], rng: np.random.Generator, own_noise: bo
     return np.concatenate(parts), np.concatenate(truth)
 
 
-def _noise(kind: str, count: int, rng: np.random.Generator, babble: Sequence[np.ndarray]) -> np.ndarray:
+def make_noise(kind: str, count: int, rng: np.random.Generator, babble: Sequence[np.ndarray]) -> np.ndarray:
+    """`count` samples of noise of one of `NOISES`, at any level; babble is mixed from the voices of `babble`."""
     if kind == "white":
         return rng.standard_normal(count)
     if kind == "pink":

@@ -6,10 +6,11 @@ detector minus that of the best fixed WebRTC mode, mean over 10, 5 and 0 dB; `en
 of speech to the SpeechEnd by the clock, in real time with partial transcripts and the turn detector;
 `cut_short_share`, utterances that were ended while speech was still to come; `wer_clean`, the word error rate of the
 embedded Whisper; `wer_acted` and `repeated_utterances`, the same and the share of utterances of which something comes
-twice, on acted speech; `pass_time_ratio`, the time of a pass over that in the window of 10 s of earlier versions, which
-takes turns with ours and plain faster-whisper. Rows: F1 and ROC-AUC of every detector, word error rates with and
-without our endpointing, by emotion and strength, of sped-up, noisy, soft and joined clips; and the endpoints beside
-waiting for silence alone.
+twice, on acted speech; `voice_emotion_uar`, unweighted average recall of the voice's emotion by heads that never met
+the actor, and `voice_emotion_ms`, what the head takes for a clip; `pass_time_ratio`, the time of a pass over that in
+the window of 10 s of earlier versions, which takes turns with ours and plain faster-whisper. Rows: F1 and ROC-AUC of
+every detector, word error rates with and without our endpointing, by emotion and strength, of sped-up, noisy, soft and
+joined clips; and the endpoints beside waiting for silence alone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks._acted_speech import TUNING_ACTORS, Acted, acted_clips, joined, spoken_part
-from benchmarks._heard_acted import measure_acted_words, measure_settled_parts, measure_turn_detector
+from benchmarks._heard_acted import (
+    measure_acted_words,
+    measure_settled_parts,
+    measure_turn_detector,
+    measure_voice_emotion,
+)
 from benchmarks._noisy_speech import (
     CALIBRATION,
     NOISES,
@@ -75,6 +81,7 @@ def measure(report: Report, quick: bool) -> None:
     measure_endpoints(report, [clip.samples for clip, _ in clips], with_pauses=not quick)
     acted = acted_clips()
     measure_acted_words(report, acted, normalised, quick)
+    measure_voice_emotion(report, acted, quick)
     measure_settled_parts(report, acted, normalised, count=2 if quick else 8)
     measure_turn_detector(report, acted, count=8 if quick else 48)
     measure_acted_endpoints(report, acted, count=2 if quick else 8)

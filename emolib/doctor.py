@@ -18,7 +18,7 @@ from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import EmolibError
 from emolib.files import expand_user, home_folder, looks_like_path
 from emolib.hub import hub_problem, hub_state
-from emolib.stack import Stack, is_streaming_model, speech_url
+from emolib.stack import Stack, hears_voice, is_streaming_model, speech_url
 
 __all__ = ["Findings", "Part", "StackFindings", "Stage", "examine", "examine_stack"]
 
@@ -313,7 +313,14 @@ def _voice_emotion_of(stack: Stack) -> str:
     if kind == "emotion2vec":
         _need_package("funasr", "pip install 'emolib[funasr]'")
         return _funasr_model(rest or "iic/emotion2vec_plus_base")
-    return {"off": "switched off", "recognizer": "what the recogniser hears (SenseVoice does)"}.get(kind, kind)
+    if kind == "off":
+        return "switched off"
+    if hears_voice(stack):
+        from emolib.speech.voice_head import HEAD_FILE, bundled_head
+
+        bundled_head()
+        return f"our head on Whisper's encoder ({HEAD_FILE.stat().st_size / 1000:.0f} kB, for education and research)"
+    return "what the recogniser hears (SenseVoice does)"
 
 
 def _reply_of(stack: Stack) -> str:

@@ -38,6 +38,7 @@ __all__ = [
     "Engines",
     "Stack",
     "Synthesizer",
+    "hears_voice",
     "is_streaming_model",
     "open_reply_model",
     "open_stack",
@@ -48,7 +49,11 @@ _RECOGNIZERS = (
     "whisper, whisper:FOLDER-or-hub-id, funasr:MODEL (funasr:MODEL+VAD+PUNCTUATION), ws://… (FunASR's server), or"
     " http://…/v1 (an OpenAI-compatible server, #MODEL behind it)"
 )
-_VOICE_EMOTIONS = "recognizer, emotion2vec, emotion2vec:FOLDER-or-hub-id, or off"
+_VOICE_EMOTIONS = (
+    "encoder (our head on the encoder of the bundled Whisper; of another recogniser, what it hears itself), recognizer"
+    " (only what the recogniser hears itself, as SenseVoice does), emotion2vec, emotion2vec:FOLDER-or-hub-id, or off"
+)
+_VOICE_EMOTION_NAMES = ("encoder", "recognizer", "off", "emotion2vec")
 _REPLIES = (
     "auto, embedded (the adapter companion on SmolLM2), base (SmolLM2 alone), a run of the task chat, FILE.gguf, gpt,"
     " gpt:MODEL, or http://…/v1 (#MODEL behind it)"
@@ -78,7 +83,7 @@ class Stack:
     emotion: str = _part(
         DEFAULT_EMOTION_MODEL, "emotion of the words: everyday, carer, a run, an adapter, a GGUF file or a server's URL"
     )
-    voice_emotion: str = _part("recognizer", f"emotion of the voice: {_VOICE_EMOTIONS}")
+    voice_emotion: str = _part("encoder", f"emotion of the voice: {_VOICE_EMOTIONS}")
     reply: str = _part("auto", f"what replies: {_REPLIES}; auto = OPENAI_BASE_URL, or GPT with a key, else embedded")
     chat_timeout: float | None = _part(
         None, "longest silence of what replies, in seconds (default: 120 before the first word, 20 between two)"
@@ -90,7 +95,7 @@ class Stack:
 
     def __post_init__(self) -> None:
         _check_name("recognizer", self.recognizer, ("whisper",), ("whisper:", "funasr:", "ws://", "wss://", *_URL))
-        _check_name("voice_emotion", self.voice_emotion, ("recognizer", "off", "emotion2vec"), ("emotion2vec:",))
+        _check_name("voice_emotion", self.voice_emotion, _VOICE_EMOTION_NAMES, ("emotion2vec:",))
         if not self.reply.lower().endswith(".gguf") and not _is_adapter(self.reply):
             _check_name("reply", self.reply, ("auto", "embedded", "base", "gpt"), ("gpt:", *_URL))
         _check_name("speech", self.speech, ("own", "fish"), _URL)
@@ -254,7 +259,14 @@ def _open_whisper(stack: Stack, model: str) -> StreamingRecognizer:
     from emolib.speech import WhisperRecognizer
 
     language = None if stack.language == "auto" else stack.language
-    return WhisperRecognizer(model, language=language) if model else WhisperRecognizer(language=language or "en")
+    if model:
+        return WhisperRecognizer(model, language=language)
+    return WhisperRecognizer(language=language or "en", voice_emotion=hears_voice(stack))
+
+
+def hears_voice(stack: Stack) -> bool:
+    """Whether the voice's emotion comes from our head, which knows the encoder of the bundled Whisper alone."""
+    return stack.voice_emotion == "encoder" and stack.recognizer == "whisper"
 
 
 def _open_funasr(stack: Stack, models: str) -> StreamingRecognizer:
@@ -352,6 +364,7 @@ NAMED_STACKS: dict[str, Stack] = {
     "paper": Stack(
         recognizer="funasr:paraformer-zh+fsmn-vad+ct-punc",
         emotion="runs/paper",
+        voice_emotion="recognizer",
         reply="gpt",
         understanding=True,
         speech="fish",

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import tiny_funasr
 from funasr_server import funasr_server
+from voices import spoken
 
 from emolib.chat import LlamaReplyModel, OpenAIReplyModel
 from emolib.cli import main
 from emolib.errors import EmolibError, UsageError
 from emolib.speech import FunASRRecognizer, FunASRServer, ParaformerStreaming, TranscriptionServer
-from emolib.stack import NAMED_STACKS, Stack, _open_recognizer, open_reply_model, open_stack
+from emolib.stack import NAMED_STACKS, Stack, _open_recognizer, hears_voice, open_reply_model, open_stack
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +25,20 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_default_is_the_stack_called_embedded():
     assert Stack.load("embedded") == Stack()
     assert Stack().recognizer == "whisper"
+
+
+def test_the_voice_is_heard_by_the_encoder_of_the_bundled_whisper_alone():
+    assert Stack().voice_emotion == "encoder"
+    assert hears_voice(Stack())
+    assert not hears_voice(Stack(voice_emotion="off"))
+    assert not hears_voice(Stack(recognizer="whisper:folder"))
+    assert not hears_voice(Stack(recognizer="funasr:iic/SenseVoiceSmall"))
+
+
+@pytest.mark.parametrize("choice", ["encoder", "off"])
+def test_the_emotion_of_the_voice_is_chosen_by_the_stack(choice: str):
+    transcript = _open_recognizer(Stack(voice_emotion=choice)).transcribe(spoken())
+    assert (transcript.voice_emotion is not None) == (choice == "encoder")
 
 
 def test_the_stack_of_the_paper_has_its_systems():
@@ -62,7 +77,7 @@ def test_a_file_that_makes_no_sense_is_one_sentence(text: str, message: str, tmp
     [
         ("recognizer", "parakeet", "whisper, whisper:FOLDER-or-hub-id, funasr:MODEL"),
         ("recognizer", "funasr:", "funasr:MODEL"),
-        ("voice_emotion", "loud", "recognizer, emotion2vec"),
+        ("voice_emotion", "loud", "encoder .*, recognizer .*, emotion2vec"),
         ("reply", "claude", "auto, embedded"),
         ("speech", "polly", "own, fish"),
         ("language", "tlh", "en, zh, auto"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import jiwer
 import numpy as np
 import pytest
+from sounds import WORDLESS
 from voices import SENTENCE, silence, spoken, white_noise
 
 from emolib.audio import AudioClip
 from emolib.errors import InputError, ModelError
-from emolib.speech import SpeechRecognizer, Transcript, WhisperRecognizer
+from emolib.speech import NoSpeech, SpeechRecognizer, Transcript, WhisperRecognizer
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,30 @@ def test_telephone_speech_is_recognised(whisper):
 def test_what_holds_no_speech_is_named(whisper, samples):
     with pytest.raises(InputError, match=r"no speech was heard in question\.wav"):
         whisper.transcribe(AudioClip(samples, 16_000, "question.wav"))
+
+
+@pytest.mark.parametrize("sound", WORDLESS, ids=lambda sound: sound.__name__)
+def test_a_sound_without_words_gets_none(whisper, sound):
+    with pytest.raises(NoSpeech):
+        whisper.transcribe(AudioClip(sound(), 16_000))
+
+
+@pytest.mark.parametrize("seconds", [0.6, 1.0, 1.4, 1.8])
+def test_the_beginning_of_a_sentence_is_heard_once(whisper, seconds):
+    heard = words(whisper.transcribe(spoken().cut(0, int(seconds * 16_000))).text)
+    assert len(heard.split()) <= len(SENTENCE.split())
+
+
+@pytest.mark.parametrize("pause_s", [0.2, 0.6, 1.2])
+def test_two_sentences_in_one_clip_are_heard_once_each(whisper, pause_s):
+    clip = np.concatenate([spoken().samples, silence(pause_s), spoken("Thank you so much.").samples])
+    found = words(whisper.transcribe(AudioClip(clip, 16_000)).text)
+    assert jiwer.wer(words(f"{SENTENCE} Thank you so much."), found) < 0.2
+
+
+def test_the_same_sentence_twice_is_heard_twice(whisper):
+    clip = np.concatenate([spoken().samples, silence(0.5), spoken().samples])
+    assert words(whisper.transcribe(AudioClip(clip, 16_000)).text).count("came home before the storm") == 2
 
 
 def test_words_have_their_times():

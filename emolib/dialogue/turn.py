@@ -69,7 +69,7 @@ class Turn:
             "emotion": "neutral" if self.emotion.abstained else self.emotion.label,
             "probabilities": self.emotion.as_dict(),
             "words": _scores(self.words),
-            "voice_emotion": dict(self.voice_emotion) if self.voice_emotion else None,
+            "voice_emotion": _rounded(self.voice_emotion) if self.voice_emotion else None,
             "contradiction": self.contradiction,
             "understanding": self.understanding.model_dump() if self.understanding else None,
             "distress": self.distress.value,
@@ -143,6 +143,10 @@ def _scores(scores: EmotionScores | None) -> dict[str, Any] | None:
     if scores is None:
         return None
     return {"emotion": "neutral" if scores.abstained else scores.label, "probabilities": scores.as_dict()}
+
+
+def _rounded(voice: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in voice.items()}
 
 
 def _described(scores: EmotionScores) -> str:

@@ -23,9 +23,11 @@ _HEAD_TO_EMOTION: dict[str, str | None] = {**{label: label for label in _AUDIBLE
 _BELIEVED = 0.75
 _LEAST = 1e-6
 #: How sharply the voice gives way to the words as they become clearer, per unit of confidence.
-_STEEPNESS = 15.0
+_STEEPNESS = 40.0
 _EXPONENTS = tuple(step / 5 for step in range(6))
-_CLEAR_FROM = (0.4, 0.5, 0.6, 0.7, 0.8)
+_CLEAR_FROM = (-0.1, -0.05, 0.0, 0.05, 0.1)
+#: What the voice has decided is taken for neutral below this confidence: its classes count a neutral one of their own.
+_ABSTAIN_BELOW_VOICE = 0.4
 #: So sure have words and voice to be for a contradiction.
 _SURE = 0.6
 _VALENCE = {"joy": 1, "love": 1, "sadness": -1, "anger": -1, "fear": -1}
@@ -35,16 +37,18 @@ _VALENCE = {"joy": 1, "love": 1, "sadness": -1, "anger": -1, "fear": -1}
 class FusionWeights:
     """How much words and voice count.
 
-    `text` is the exponent of the words' probabilities in the product with the voice's. `voice` in [0, 1] is the share
-    of that product if the words say nothing. `clear_from` is the confidence of the words at which the share is half.
+    `text` is the exponent of the words' probabilities in the product with the voice's; the less clear the words, the
+    smaller it gets. `voice` in [0, 1] is the share of that product if the words say nothing. `clear_from` is the
+    confidence of the words, above the one at which they abstain, at which that share is half.
     """
 
-    text: float = 0.4
+    text: float = 1.0
     voice: float = 1.0
-    clear_from: float = 0.6
+    clear_from: float = 0.0
 
 
-#: Fitted by `benchmarks._fit_voice_head`. `fit_fusion` fits them to other data.
+#: From `benchmarks._fit_fusion`; a larger `clear_from` lets a voice take the label of words that are clear.
+#: `fit_fusion` fits them to other data.
 DEFAULT_FUSION = FusionWeights()
 
 
@@ -66,25 +70,29 @@ def fuse(
 
     The probability of "love" stays that of the text. The rest is a mixture of the text's scores and the product of both
     over the other five, in which the product counts more the less neutral the voice and the less clear the words are.
-    If both say nothing, the text's scores come back, and with them its abstention.
+    With a voice that is neutral most likely, the text's scores come back, and with them its abstention.
     """
     if not voice:
         return text
     heard, neutral = _emotions_of(voice)
     emotional = 1.0 - neutral
-    if emotional <= _LEAST or (text.abstained and max(heard.values()) <= neutral):
+    if emotional <= _LEAST or max(heard.values()) <= neutral:
         return text
     love = text.probabilities["love"]
-    share = emotional * weights.voice / (1.0 + math.exp(_STEEPNESS * (text.confidence - weights.clear_from)))
+    clear = text.confidence - text.abstain_below
+    unclear = 1.0 / (1.0 + math.exp(_STEEPNESS * (clear - weights.clear_from)))
+    share = emotional * weights.voice * unclear
+    exponent = weights.text * (1.0 - unclear)
     products = {
-        label: max(text.probabilities[label], _LEAST) ** weights.text * (heard[label] / emotional) for label in _AUDIBLE
+        label: max(text.probabilities[label], _LEAST) ** exponent * (heard[label] / emotional) for label in _AUDIBLE
     }
     scale = (1.0 - love) / math.fsum(products.values())
     fused = {
         label: (1.0 - share) * text.probabilities[label] + share * products.get(label, 0.0) * scale
         for label in EMOTIONS
     }
-    return EmotionScores({**fused, "love": love}, text.abstain_below)
+    abstain_below = text.abstain_below + share * (min(_ABSTAIN_BELOW_VOICE, text.abstain_below) - text.abstain_below)
+    return EmotionScores({**fused, "love": love}, abstain_below)
 
 
 def contradiction(text: EmotionScores, voice: Mapping[str, float] | None) -> str | None:

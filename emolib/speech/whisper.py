@@ -15,26 +15,33 @@ from typing import Any
 import numpy as np
 
 from emolib.audio import SAMPLE_RATE, AudioClip
-from emolib.errors import MissingDependency, ModelError
+from emolib.errors import MissingDependency, ModelError, UsageError
 from emolib.models import whisper_dir
 from emolib.speech.partials import PartialTranscripts
 from emolib.speech.transcript import NoSpeech, Transcript, Word
+from emolib.speech.voice_head import bundled_head
+from emolib.speech.whisper_encoder import ENCODED_PER_SECOND, LEAD_S, EncodedSpeech, WhisperEncoder
 
 __all__ = ["WhisperRecognizer"]
 
 _LEAST_SAMPLES = SAMPLE_RATE // 10
-#: Above this probability of "no speech", with a low probability of the text, Whisper has made it up.
+_VAD_WINDOW = 512
+_VAD_WINDOWS = 3
+#: Silero VAD is sure of speech from here on. Crying and shouting voices are below, and laughter is above: between this
+#: and no speech at all Whisper decides.
+_SPEECH_SURE = 0.4
+_SPEECH_POSSIBLE = 0.1
+#: Above this probability of "no speech" Whisper has made its words up.
 _NO_SPEECH = 0.6
+#: Below this one it is sure of speech.
+_SURELY_SPEECH = 0.35
 _UNSURE = -1.0
 _LOOPED = 2.4
 #: A second try, not Whisper's five: where that fails too there is noise, and each costs a second.
 _TEMPERATURES = (0.0, 0.4)
-#: Whisper pads every clip to 30 s. Here the encoder gets the clip with so much silence before and after it, which is
-#: four times as fast. Without silence before it, a sentence that starts at once is misheard more often.
-_LEAD_S = 0.25
-_SILENCE_S = 1.0
-#: For the decoder, the encoder's output for silence (computed once) follows, up to at least so many seconds. When its
-#: memory ends shortly after the last word, Whisper says short sentences two or three times.
+#: Whisper pads every clip to 30 s. Here the encoder gets the clip alone, which is four times as fast, and its output
+#: for silence (computed once) follows up to so many seconds. If the decoder's memory ends shortly after the last word,
+#: it says short sentences two or three times.
 _MEMORY_S = 15.0
 _LEAST_SILENCE_S = 4.0
 _WINDOW_S = 30.0
@@ -46,7 +53,8 @@ _SECOND_BEAM = 5
 _AT_ONCE = 2
 #: Nobody speaks that many tokens a second: what goes on longer repeats itself.
 _TOKENS_PER_SECOND = 8
-_ENCODED_PER_SECOND = 50
+#: Of a clip that faster-whisper cuts into windows by itself, the voice's emotion is that of its end.
+_VOICE_S = 10
 
 
 class WhisperRecognizer:
@@ -56,6 +64,7 @@ class WhisperRecognizer:
     `threads` the number of CPU threads that a clip may use (default: one less than there are cores, because
     the detectors work meanwhile), `beam_size` 1 is greedy, and `language` is None to detect it (English models
     know English only). Clips up to 20 s become one segment, unless `word_times` asks for the words' times.
+    `voice_emotion` adds the emotion of the voice to transcripts (`emolib.speech.voice_head`), for tiny.en alone.
     Safe to call from several threads; two clips are transcribed at a time.
     """
 
@@ -68,10 +77,18 @@ class WhisperRecognizer:
         beam_size: int = 1,
         language: str | None = "en",
         word_times: bool = False,
+        voice_emotion: bool = False,
     ) -> None:
+        if voice_emotion and model and Path(model) != whisper_dir():
+            raise UsageError(
+                f"the emotion of the voice is known with the embedded Whisper tiny.en alone, not with {model}"
+            )
+        self._head = bundled_head() if voice_emotion else None
         self._model = _load(str(model or whisper_dir()), device, threads or max(1, (os.cpu_count() or 2) - 1))
+        self._encoder = WhisperEncoder(self._model)
         self._free = threading.BoundedSemaphore(_AT_ONCE)
-        self._short = _ShortClips(self._model, language, beam_size) if language and not word_times else None
+        one_pass = language and not word_times
+        self._short = _ShortClips(self._model, self._encoder, language, beam_size) if one_pass else None
         self._options = {
             "language": language,
             "beam_size": beam_size,
@@ -85,26 +102,51 @@ class WhisperRecognizer:
     def transcribe(self, clip: AudioClip) -> Transcript:
         """The text of `clip`. NoSpeech where it holds silence or noise alone."""
         sound = clip.resample(SAMPLE_RATE)
-        if len(sound) < _LEAST_SAMPLES or not _holds_speech(sound):
+        certainty = _speech_certainty(sound.samples) if len(sound) >= _LEAST_SAMPLES else 0.0
+        if certainty < _SPEECH_POSSIBLE:
             raise NoSpeech(clip)
         with self._free:
-            spoken, language = self._recognise(sound)
-        text = "".join(segment.text for segment in spoken).strip()
+            found = self._recognise(sound, certainty >= _SPEECH_SURE)
+        text = "".join(segment.text for segment in found.segments).strip()
         if not text:
             raise NoSpeech(clip)
-        return Transcript(text, language, _confidence(spoken), tuple(_words(spoken)))
+        return Transcript(
+            text, found.language, _confidence(found.segments), tuple(_words(found.segments)), found.emotion
+        )
 
     def stream(self) -> PartialTranscripts:
         """A new utterance, transcribed again and again in the background while it is spoken."""
         return PartialTranscripts(self)
 
-    def _recognise(self, sound: AudioClip) -> tuple[list[Any], str]:
-        if self._short and sound.seconds <= _LONGEST_SHORT_S:
-            segment = self._short.recognise(sound)
+    def _recognise(self, sound: AudioClip, sure: bool) -> _Recognised:
+        """Recognise a clip. Unless speech is `sure`, Whisper itself has to be sure of it."""
+        most = _NO_SPEECH if sure else _SURELY_SPEECH
+        short = self._short if sound.seconds <= _LONGEST_SHORT_S else None
+        encoded = None
+        if short:
+            encoded = self._encoder.encode(sound.samples)
+            segment, no_speech = short.recognise(encoded, sound.seconds)
+            if no_speech > most:
+                return _Recognised([], short.language)
             if segment:
-                return [segment], self._short.language
+                return _Recognised([segment], short.language, self._emotion(encoded))
         segments, info = self._model.transcribe(sound.samples, **self._options)
-        return [segment for segment in segments if _is_spoken(segment)], info.language
+        spoken = [segment for segment in segments if segment.no_speech_prob <= most]
+        if self._head and spoken and encoded is None:
+            encoded = self._encoder.encode(sound.samples[-_VOICE_S * SAMPLE_RATE :])
+        return _Recognised(spoken, info.language, self._emotion(encoded))
+
+    def _emotion(self, encoded: EncodedSpeech | None) -> dict[str, float] | None:
+        return self._head.probabilities(encoded) if self._head and encoded is not None else None
+
+
+@dataclass(frozen=True)
+class _Recognised:
+    """The segments of a clip, none if it holds no words, their language, and the emotion of the voice."""
+
+    segments: list[Any]
+    language: str
+    emotion: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +173,7 @@ class _Decoded:
 class _ShortClips:
     """One pass over a window no longer than it has to be: faster-whisper itself always encodes 30 s."""
 
-    def __init__(self, model: Any, language: str, beam_size: int) -> None:
+    def __init__(self, model: Any, encoder: WhisperEncoder, language: str, beam_size: int) -> None:
         from faster_whisper.tokenizer import Tokenizer
 
         multilingual = model.model.is_multilingual
@@ -141,34 +183,29 @@ class _ShortClips:
         # all.
         self._prompt = list(self._tokenizer.sot_sequence)
         self._beam_size = beam_size
-        self._silence = self._encode(np.zeros(0, dtype=np.float32), _WINDOW_S)
+        self._silence = encoder.silence(_WINDOW_S)
         self.language = self._tokenizer.language_code
 
-    def recognise(self, sound: AudioClip) -> _Segment | None:
-        """The clip as one segment; None where the words are doubtful and want faster-whisper's second look."""
-        encoded = self._encode(np.pad(sound.samples, (round(_LEAD_S * SAMPLE_RATE), 0)), _SILENCE_S)
-        found = self._decode(encoded, sound.seconds, _MEMORY_S, self._beam_size)
+    def recognise(self, speech: EncodedSpeech, seconds: float) -> tuple[_Segment | None, float]:
+        """Return a clip of `seconds` as one segment, and the probability that it holds no speech.
+
+        The segment is None if the words are doubtful and want faster-whisper's second look.
+        """
+        found = self._decode(speech.output, seconds, _MEMORY_S, self._beam_size)
         repeated = _says_twice(self._tokenizer.decode(found.tokens))
         if repeated or not found.ended or found.likelihood < _DOUBTFUL:
-            again = self._decode(encoded, sound.seconds, _WINDOW_S, max(self._beam_size, _SECOND_BEAM))
+            again = self._decode(speech.output, seconds, _WINDOW_S, max(self._beam_size, _SECOND_BEAM))
             # What is said in a loop is likely: whether it was spoken so is for the second look to say.
             found = again if repeated or not found.ended or again.likelihood > found.likelihood else found
         text = self._tokenizer.decode(found.tokens)
-        if not found.tokens or not found.ended or _repetition(text) > _LOOPED:
-            return None
-        if found.likelihood < _UNSURE or found.no_speech > _NO_SPEECH:
-            return None
-        return _Segment(text, 0.0, sound.seconds, found.likelihood)
-
-    def _encode(self, samples: np.ndarray, silence_s: float) -> np.ndarray:
-        """The encoder's output, float32 of shape (frames of 20 ms, width), for the samples and silence after them."""
-        features = self._model.feature_extractor(samples, padding=round(silence_s * SAMPLE_RATE))
-        return np.array(self._model.encode(features[:, : features.shape[1] // 2 * 2]))[0]
+        if not found.tokens or not found.ended or _repetition(text) > _LOOPED or found.likelihood < _UNSURE:
+            return None, found.no_speech
+        return _Segment(text, 0.0, seconds, found.likelihood), found.no_speech
 
     def _decode(self, encoded: np.ndarray, seconds: float, memory_s: float, beam_size: int) -> _Decoded:
         from ctranslate2 import StorageView
 
-        length = round(_ENCODED_PER_SECOND * max(memory_s, _LEAD_S + seconds + _LEAST_SILENCE_S))
+        length = round(ENCODED_PER_SECOND * max(memory_s, LEAD_S + seconds + _LEAST_SILENCE_S))
         memory = np.concatenate([encoded, self._silence[len(encoded) : length]])
         most = math.ceil(_TOKENS_PER_SECOND * (seconds + 1))
         result = self._model.model.generate(
@@ -207,14 +244,13 @@ def _load(model: str, device: str, threads: int) -> Any:
         raise ModelError(f"the Whisper model {model} cannot be loaded: {reason}") from error
 
 
-def _holds_speech(sound: AudioClip) -> bool:
-    from faster_whisper.vad import VadOptions, get_speech_timestamps
+def _speech_certainty(samples: np.ndarray) -> float:
+    """Return the probability of speech that Silero VAD reaches or passes for 90 ms in all."""
+    from faster_whisper.vad import get_vad_model
 
-    return bool(get_speech_timestamps(sound.samples, VadOptions(threshold=0.4, min_speech_duration_ms=90)))
-
-
-def _is_spoken(segment: Any) -> bool:
-    return not (segment.no_speech_prob > _NO_SPEECH and segment.avg_logprob < _UNSURE)
+    windows = np.pad(samples, (0, -len(samples) % _VAD_WINDOW))
+    probabilities = np.sort(get_vad_model()(windows).ravel())
+    return float(probabilities[-min(_VAD_WINDOWS, len(probabilities))])
 
 
 def _says_twice(text: str) -> bool:

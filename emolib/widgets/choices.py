@@ -27,7 +27,7 @@ def offered(folders: Sequence[Path] = _FOLDERS) -> dict[str, list[str]]:
     return {
         "recognizer": ["whisper", "funasr:paraformer-zh+fsmn-vad+ct-punc", "funasr:iic/SenseVoiceSmall"],
         "emotion": emotion_models(folders),
-        "voice_emotion": ["recognizer", "off", "emotion2vec"],
+        "voice_emotion": ["encoder", "recognizer", "off", "emotion2vec"],
         "reply": reply_models(folders),
         "speech": ["own", "fish"],
         "voice": [OWN_VOICE, *VoiceLibrary().names()],

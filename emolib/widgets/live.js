@@ -234,7 +234,7 @@ function waterfall(model, into) {
 const CHOOSERS = {
   recognizer: ["Recogniser", "whisper:FOLDER, funasr:MODEL, ws://… or http://…/v1"],
   emotion: ["Emotion of the words", "A run folder, an adapter folder, a GGUF file, or the URL of a llama-server"],
-  voice_emotion: ["Emotion of the voice", "recognizer, emotion2vec:FOLDER or off"],
+  voice_emotion: ["Emotion of the voice", "encoder, recognizer, emotion2vec:FOLDER or off"],
   reply: ["Reply model", "A GGUF file, gpt:MODEL, or the URL of a server, with #MODEL"],
   speech: ["Speech service", "own, fish, or the URL of a service"],
   voice: ["Voice", "A voiceprint of `emolib voice add`, or a voice of the speech service"],
