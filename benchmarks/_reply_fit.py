@@ -1,4 +1,4 @@
-"""How emolib/chat/examples/fit.json is made: a logistic regression over pairs that were read.
+"""How emolib/reply_examples/fit.json is made: a logistic regression over pairs that were read.
 
     python -m benchmarks._reply_fit
 
@@ -21,13 +21,13 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from emolib.chat.examples.fit import features
-from emolib.chat.examples.index import MessageIndex
-from emolib.chat.examples.replies import ReplyExamples
 from emolib.prompting.chat import Message
+from emolib.reply_examples.fit import features
+from emolib.reply_examples.index import MessageIndex
+from emolib.reply_examples.replies import ReplyExamples
 
 _PAIRS = Path(__file__).parent / "reply_fit.tsv"
-_FILE = Path(__file__).parent.parent / "emolib" / "chat" / "examples" / "fit.json"
+_FILE = Path(__file__).parent.parent / "emolib" / "reply_examples" / "fit.json"
 _FOLDS = 8
 
 

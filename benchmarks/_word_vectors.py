@@ -1,4 +1,4 @@
-"""How emolib/chat/examples/word_vectors.safetensors is made: the input embeddings of SmolLM2-135M, a vector per word.
+"""How emolib/reply_examples/word_vectors.safetensors is made: the input embeddings of SmolLM2-135M, a vector per word.
 
     python -m benchmarks._word_vectors
 
@@ -44,7 +44,7 @@ def main() -> int:
         "words": np.frombuffer("\n".join(words).encode(), np.uint8),
         "vectors": np.round(rows * 127).astype(np.int8),
     }
-    save_file(table, _ROOT / "chat" / "examples" / "word_vectors.safetensors")
+    save_file(table, _ROOT / "reply_examples" / "word_vectors.safetensors")
     print(f"{len(words):,} words")
     return 0
 

@@ -211,7 +211,7 @@ def open_reply_model(name: str = "auto", timeout_s: float | None = None) -> Repl
         full_prompt,
         server_adapters,
     )
-    from emolib.chat.examples import ReplyExamples
+    from emolib.chat.shown import examples_shown_to
     from emolib.openai_client import allowed_key
 
     if name.lower().endswith(".gguf"):
@@ -225,7 +225,7 @@ def open_reply_model(name: str = "auto", timeout_s: float | None = None) -> Repl
         adapter = COMPANION if name == "embedded" else name
         return LlamaReplyModel(
             adapter=adapter,
-            examples=ReplyExamples.shown_to(adapter),
+            examples=examples_shown_to(adapter),
             temperature=COMPANION_TEMPERATURE,
             timeout=timeout_s,
         )

@@ -14,7 +14,7 @@ from test_conversations import GOOD, write
 from test_training import same, stop_at
 from tiny_models import SENTENCES, tiny_chat_tokenizer, tiny_model, tiny_tokenizer
 
-from emolib.chat.examples import ReplyExamples
+from emolib.chat.shown import examples_shown_to
 from emolib.classify import EmotionClassifier
 from emolib.cli import main
 from emolib.emotion_model import bundled, find_adapter
@@ -92,7 +92,7 @@ def test_the_adapter_says_that_it_is_for_chat(finished: RunFolder) -> None:
 
 def test_examples_lie_beside_the_adapter_and_are_shown(finished: RunFolder, corpus: Path) -> None:
     assert finished.config["settings"]["examples"]
-    known = ReplyExamples.shown_to(finished.adapter)
+    known = examples_shown_to(finished.adapter)
     assert len(known) >= 40
     message = json.loads(corpus.read_text().splitlines()[0])["messages"][0]
     assert known.find(message["content"]).message == message["content"]
@@ -100,7 +100,7 @@ def test_examples_lie_beside_the_adapter_and_are_shown(finished: RunFolder, corp
 
 def test_without_examples_none_lie_beside_the_adapter(base: str, corpus: Path, tmp_path: Path) -> None:
     run = train(corpus, tmp_path / "run", settings(base, examples=False, max_steps=1))
-    assert ReplyExamples.shown_to(run.adapter) is None
+    assert examples_shown_to(run.adapter) is None
     assert not list(run.adapter.glob("*.jsonl"))
 
 

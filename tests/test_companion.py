@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from emolib.chat import LlamaReplyModel, Message, count_words, server_adapters
-from emolib.chat.examples import ReplyExamples
+from emolib.reply_examples import ReplyExamples
 from emolib.chat.guards import nearly_equal
 from emolib.dialogue import History
 from emolib.emotion_model import find_adapter

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from emolib.chat import LlamaReplyModel
-from emolib.chat.examples import ReplyExamples, WordVectors
+from emolib.chat.shown import examples_shown_to
 from emolib.emotion_model import find_adapter
 from emolib.errors import ModelError
 from emolib.prompting.chat import Message, ReplyExample, companion_messages
+from emolib.reply_examples import ReplyExamples, WordVectors
 
 
 def conversation(*texts: str, emotion: str | None = None) -> list[Message]:
@@ -124,16 +125,16 @@ def test_an_adapter_names_its_examples(tmp_path: Path) -> None:
     notes = {"task": "chat", "examples": "mine.jsonl"}
     (tmp_path / "emolib.json").write_text(json.dumps(notes))
     with pytest.raises(ModelError, match=r"the examples mine\.jsonl"):
-        ReplyExamples.shown_to(tmp_path)
+        examples_shown_to(tmp_path)
     row = {"messages": [message.as_dict() for message in conversation(*TRAIN)]}
     (tmp_path / "mine.jsonl").write_text(json.dumps(row) + "\n")
-    assert ReplyExamples.shown_to(tmp_path).find("the train was cancelled again")[:2] == TRAIN
+    assert examples_shown_to(tmp_path).find("the train was cancelled again")[:2] == TRAIN
     (tmp_path / "emolib.json").write_text(json.dumps({"task": "chat"}))
-    assert ReplyExamples.shown_to(tmp_path) is None
+    assert examples_shown_to(tmp_path) is None
 
 
 def test_the_bundled_adapter_is_shown_the_corpus() -> None:
-    known = ReplyExamples.shown_to("companion")
+    known = examples_shown_to("companion")
     assert known is not None
     assert len(known) > 3_000
     assert known.find("I passed my driving test!", "joy") is not None

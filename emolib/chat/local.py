@@ -13,12 +13,12 @@ from typing import Any
 
 from emolib.chat.compatible import OpenAIReplyModel
 from emolib.chat.embedded import EMBEDDED_NAME, embedded_chat_gguf
-from emolib.chat.examples import ReplyExamples
 from emolib.chat.messages import Message
 from emolib.chat.tone import NEUTRAL, TONES, PromptStyle, companion_prompt, short_prompt, tone_for
 from emolib.emotions import EMOTIONS, EmotionScores
 from emolib.errors import ModelError
 from emolib.llama.server import CHAT_TASK, LlamaServerOptions, start_server, thread_budget
+from emolib.reply_examples import ReplyExamples
 
 __all__ = ["COMPANION_TEMPERATURE", "LlamaReplyModel", "ServerAdapters", "server_adapters"]
 

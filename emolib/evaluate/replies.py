@@ -159,7 +159,7 @@ def likelihoods(
     """
     import torch
 
-    from emolib.chat.examples import ReplyExamples
+    from emolib.chat.shown import examples_shown_to
     from emolib.emotion_model import find_adapter, load_emotion_model
     from emolib.prompting.chat_encoding import ChatEncoder
 
@@ -168,7 +168,7 @@ def likelihoods(
     pool = [exchange.reply for exchange in others or exchanges]
     chance = random.Random(seed)
     hits, total, tokens = 0, 0.0, 0
-    examples = ReplyExamples.shown_to(model) if loaded.source.adapter else None
+    examples = examples_shown_to(model) if loaded.source.adapter else None
     for exchange in exchanges:
         if examples:
             exchange = replace(exchange, history=tuple(examples.attached(exchange.history)))

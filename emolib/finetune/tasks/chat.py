@@ -166,7 +166,7 @@ def _with_examples(
     corpus: ConversationCorpus, other: ConversationCorpus | None, seed: int
 ) -> tuple[ConversationCorpus, ConversationCorpus | None]:
     """Return both with examples: exchanges of `corpus` that resemble a message, from other conversations."""
-    from emolib.chat.examples import ReplyExamples
+    from emolib.reply_examples import ReplyExamples
 
     known = ReplyExamples(corpus.conversations, seed=seed)
     chance = random.Random(seed)

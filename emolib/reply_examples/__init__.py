@@ -11,7 +11,7 @@ vectors by their inverse frequency (Arora et al. 2017, "A simple but tough-to-be
 are the input embeddings of SmolLM2-135M in 96 dimensions (`benchmarks/_word_vectors.py`).
 """
 
-from emolib.chat.examples.replies import ReplyExamples
-from emolib.chat.examples.words import WordVectors
+from emolib.reply_examples.replies import BUNDLED, ReplyExamples
+from emolib.reply_examples.words import WordVectors
 
-__all__ = ["ReplyExamples", "WordVectors"]
+__all__ = ["BUNDLED", "ReplyExamples", "WordVectors"]

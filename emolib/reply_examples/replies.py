@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from emolib.chat.examples.fit import fit
-from emolib.chat.examples.index import MessageIndex
-from emolib.chat.examples.words import WordVectors, content_words, words_of
-from emolib.errors import ModelError
 from emolib.prompting.chat import Message, ReplyExample
+from emolib.reply_examples.fit import fit
+from emolib.reply_examples.index import MessageIndex
+from emolib.reply_examples.words import WordVectors, content_words, words_of
 
-__all__ = ["ReplyExamples"]
+__all__ = ["BUNDLED", "ReplyExamples"]
 
-_BUNDLED = Path(__file__).parent.parent.parent / "data" / "sample"
+#: The folder of the conversations that emolib brings.
+BUNDLED = Path(__file__).parent.parent / "data" / "sample"
 #: An exchange is an example from this resemblance on.
 _LEAST = 0.42
 #: Of the nearest exchanges so many are looked at.
@@ -58,26 +58,7 @@ class ReplyExamples:
     @classmethod
     def bundled(cls) -> ReplyExamples:
         """The exchanges that the adapter `companion` was trained on."""
-        return cls.read(_BUNDLED / "replies.jsonl")
-
-    @classmethod
-    def shown_to(cls, adapter: str | Path) -> ReplyExamples | None:
-        """The exchanges that an adapter was trained with, by `examples` in its emolib.json; None without.
-
-        The file lies beside the adapter, or is one that emolib brings. ModelError if it is missing.
-        """
-        from emolib.emotion_model import find_adapter, read_adapter_notes
-
-        if str(adapter).lower().endswith(".gguf"):
-            return None
-        folder = find_adapter(adapter, task="chat").adapter
-        name = read_adapter_notes(folder).get("examples") if folder else None
-        if not folder or not name:
-            return None
-        file = next((place / name for place in (folder, _BUNDLED) if (place / name).is_file()), None)
-        if file is None:
-            raise ModelError(f"the adapter {adapter} was trained with the examples {name}, which lie nowhere near it")
-        return cls.read(file)
+        return cls.read(BUNDLED / "replies.jsonl")
 
     @classmethod
     def read(cls, path: Path) -> ReplyExamples:

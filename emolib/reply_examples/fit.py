@@ -13,10 +13,10 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from emolib.chat.examples.words import content_words, words_of
+from emolib.reply_examples.words import content_words, words_of
 
 if TYPE_CHECKING:
-    from emolib.chat.examples.index import MessageIndex
+    from emolib.reply_examples.index import MessageIndex
 
 __all__ = ["features", "fit"]
 
@@ -84,4 +84,4 @@ def _unknown_persons(message: set[str], reply: set[str]) -> int:
 
 @cache
 def _weights() -> dict[str, float]:
-    return json.loads(resources.files("emolib.chat.examples").joinpath("fit.json").read_text(encoding="utf-8"))
+    return json.loads(resources.files("emolib.reply_examples").joinpath("fit.json").read_text(encoding="utf-8"))

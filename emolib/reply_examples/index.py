@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emolib.chat.examples.words import WordVectors, content_words, terms_of, words_of
 from emolib.prompting.chat import Message, ReplyExample
+from emolib.reply_examples.words import WordVectors, content_words, terms_of, words_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

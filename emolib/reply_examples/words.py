@@ -55,7 +55,7 @@ class WordVectors:
         """The vectors that emolib brings."""
         from safetensors.numpy import load
 
-        data = load(resources.files("emolib.chat.examples").joinpath("word_vectors.safetensors").read_bytes())
+        data = load(resources.files("emolib.reply_examples").joinpath("word_vectors.safetensors").read_bytes())
         words = data["words"].tobytes().decode().split("\n")
         table = data["vectors"].astype(np.float32)
         table /= np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-6)
