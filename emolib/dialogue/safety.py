@@ -25,7 +25,7 @@ HELP_MESSAGE_ZH = (
     "谢谢你愿意告诉我。如果你可能会伤害自己，请现在就拨打当地的急救电话，或者联系一个你信任的人。你不必独自承受这一切。"
 )
 
-#: Help lines by country code (ISO 3166), as known to the authors: check the number of your country before you rely on it.
+#: Help lines by country code (ISO 3166). Check the number of your country before you rely on it.
 HELP_LINES: Mapping[str, str] = MappingProxyType(
     {"au": "13 11 14", "ca": "988", "cn": "12356", "gb": "116 123", "ie": "116 123", "tw": "1925", "us": "988"}
 )
@@ -62,8 +62,8 @@ class SafetyPolicy:
     help_message: str = HELP_MESSAGE
     turns: int = 3
     strength: float = 0.8
-    concern: float = 0.4
-    urgency: float = 0.5
+    concern: float = 0.5
+    urgency: float = 0.6
     translations: Mapping[str, str] = field(default_factory=lambda: {"zh": HELP_MESSAGE_ZH})
     country: str = ""
     help_lines: Mapping[str, str] = field(default_factory=lambda: HELP_LINES)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """What is certain in a text: words of self-harm about oneself, and figures of speech that only look so.
 
 All patterns read the text that `normalise` returns: "i do not want to live", simplified Chinese, no curly apostrophe.

@@ -31,8 +31,11 @@ class DistressScore:
     distress: float
 
 
-def score(text: str) -> DistressScore:
-    """Return the score of normalised `text`, at most some hundred words: of longer ones the features say less."""
+def score(text: str, shift: float = 0.0) -> DistressScore:
+    """Return the score of normalised `text`, at most some hundred words: of longer ones the features say less.
+
+    `shift` is added to the logits of distress.
+    """
     model = _weights()
     families = [family for family in hashed(text) if family.size]
     if not families:
@@ -41,7 +44,7 @@ def score(text: str) -> DistressScore:
     lengths = np.concatenate([np.full(family.size, family.size**-0.5, dtype=np.float32) for family in families])
     places = np.minimum(np.searchsorted(model["hashes"], found), len(model["hashes"]) - 1)
     known = model["hashes"][places] == found
-    logits = lengths[known] @ model["weights"][places[known]] * model["scale"] + model["bias"]
+    logits = lengths[known] @ model["weights"][places[known]] * model["scale"] + model["bias"] + shift
     odds = np.exp(np.clip(logits, -30, 30))
     urgent, careful = odds / (1 + odds.sum())
     return DistressScore(float(urgent), float(urgent + careful))
