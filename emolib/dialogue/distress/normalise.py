@@ -39,6 +39,7 @@ _REPEATED = re.compile(r"([^\W\d_])\1{2,}")
 _DISGUISED = re.compile(r"[a-z]+(?:[013457@$!*]+[a-z]+)+")
 _DIGITS = str.maketrans("013457@$!", "oieastasi")
 _NOT = re.compile(r"\b(do|does|did|is|are|was|were|have|has|had|would|could|should|must|need)n'?t\b")
+_KILOMETRES = re.compile(r"(?<=\d)\s*kms\b|(?<=\b(?:two|few|six|ten) )kms\b|(?<=\b(?:five|many|four|nine) )kms\b")
 _WORD = re.compile(r"[a-z0-9']*[a-z][a-z0-9']*|[0-9]+")
 _VOWEL = re.compile(r"[aeiouy]")
 _ENDINGS = {"m": " am", "re": " are", "ve": " have", "ll": " will", "d": " would"}
@@ -83,7 +84,7 @@ def _shortened(match: re.Match[str]) -> str:
 def _spelt(text: str) -> str:
     text = _LONE_LETTERS.sub(_joined, text)
     text = _DISGUISED.sub(lambda match: match[0].translate(_DIGITS).replace("*", ""), text)
-    text = _NOT.sub(r"\1 not", text)
+    text = _KILOMETRES.sub(" km", _NOT.sub(r"\1 not", text))
     spelling, phrases = _spelling()
     text = _WORD.sub(lambda match: spelling.get(match[0]) or _corrected(match[0]), text)
     return phrases.sub(lambda match: spelling[match[0]], text)

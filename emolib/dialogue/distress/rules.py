@@ -22,7 +22,7 @@ __all__ = ["hide_lookalikes", "says_self_harm", "signs"]
 _NOT_ME = r"(?<!\byou )(?<!\bthey )(?<!\bwe )(?<!\bpeople )(?<!\bwho )(?<!\bnot )(?<!\bnever )(?<!\bused to )"
 _WISH = (
     r"(?:want(?:ed)? to|wish (?:to|i (?:could|would|was|were|had))|need to|have to|like to|long to|ready to|rather|"
-    r"prefer to|hope (?:to|i)|deserve to|decided to|choose to|plan(?:ning)? to|about to|feel like|trying to|please let me|"
+    r"prefer to|hope (?:to|i)|deserve to|decided to|choose to|plan(?:ning)? to|feel like|trying to|please let me|"
     r"going to (?:go and |just )?)"
 )
 _WISH_NOT = r"(?:not (?:really |even )?(?:want|wish|care|plan|intend|like) to|no (?:wish|reason|point|will) (?:to|in)|done|stop)"
@@ -37,12 +37,14 @@ _END_MY_LIFE = (
 )
 _BE_DEAD = (
     r"(?:die|dying|be dead|be dying|dead|stop (?:living|existing|breathing)(?! out)|not exist|never wake up|not wake up|"
-    r"be six feet under|sleep forever|bleed out|jump off (?:a|the) (?:bridge|roof|building|cliff)|"
+    r"be six feet under|sleep forever(?=[.!]*$| and (?:never|not))|bleed out|jump off (?:a|the) (?:bridge|roof|building|cliff)|"
     r"jump in front of|step in front of|throw myself (?:off|under|in front)|slit my|cut my (?:wrists?|throat|veins)|"
     r"blow my brains out|put a bullet in)"
-    r"(?! (?:of|for|laughing|inside|with|on this|in this|in the first|my hair|from|than|until|before i|heat|tired|to))"
+    r"(?! (?:of|for|laughing|inside|with|on this|in this|in the first|my hair|from|than|until|before i|heat|tired|to|cent(?:re|er)|when|peacefully))"
 )
 _MY_BODY = r"(?:myself|my (?:arms?|wrists?|thighs?|legs?|skin))"
+_MEDICINE = r"(?:pills?|tablets?|meds|medication|capsules|paracetamol|aspirin|ibuprofen|antidepressants|insulin|bleach|antifreeze|them all)\b"
+_LIVING_ENDS = r"(?:die|dying|be dead|being dead|death|kill(?:ing)? myself|end(?:ing)? (?:it all|my life)|suicide)"
 _URGENT_EN = (
     rf"{_NOT_ME}\b{_WISH} (?:just |really |so badly |fucking )*(?:{_BE_DEAD}|{_KILL_MYSELF}|{_END_MY_LIFE})",
     rf"\bi (?:am )?(?:\w+ )?(?:do |did )?{_WISH_NOT} (?:to )?(?:be alive|liv(?:e|ing)|exist)"
@@ -64,18 +66,41 @@ _URGENT_EN = (
     r"\bi (?:will|am) (?:be )?(?:going to )?(?:be )?dead by (?:tomorrow|tonight|morning|monday|friday|sunday|the)",
     r"\b(?:tired of|hate|sick of) being alive\b.*\b(?:tonight|end|die|stop)\b",
     r"\bi (?:just |have |already |have just )?(?:took|taken|swallowed|downed|drank|drunk) (?:\w+ ){0,3}?"
-    r"(?:all (?:of )?(?:my|the|them)|the whole (?:box|bottle|lot)|a (?:whole )?bottle of|(?:forty|fifty|sixty|thirty|\d\d+) )",
+    r"(?:all (?:of )?(?:my|the|them)|the whole (?:box|bottle|lot)|a (?:whole )?bottle of|too many|(?:forty|fifty|sixty|thirty|\d\d+) )"
+    rf"(?=.*\b{_MEDICINE})",
     r"\bi (?:\w+ ){0,3}?(?:cut|cutting|cuts|burn|burning|hurt|hurting|harm|harming|punish|punishing) "
     rf"(?:\w+ )?{_MY_BODY} (?:\w+ ){{0,3}}?(?:again|on purpose|every (?:night|day)|anymore|at night|because i deserve)",
     r"\b(?:started|keep|kept|been|still|stop|stopped|back to|relapsed and|urge to|want to|need to) "
     rf"(?:cut(?:ting)?|hurt(?:ing)?|harm(?:ing)?|burn(?:ing)?) {_MY_BODY}(?! (?:shaving|on|off|with the oven))",
+    # "kill myself" in any sentence of the speaker's, unless it goes on as a figure of speech.
+    r"\b(?:kill(?:ing)?|hang(?:ing)?|drown(?:ing)?) myself\b(?! (?:laughing|over|in (?:the|a)|for that|trying|tripping|training|with|from|on (?:the|that|my)|at|doing|by|when|off|up))",
+    r"\b(?:end|ending|taking|take) my (?:own )?life\b",
+    r"\b(?:my (?:own )?suicide|suicide methods?|(?:contemplat\w+|consider\w*|thoughts? of|thinking (?:about|of)|attempt(?:ed)?|planned|planning) suicide)\b",
+    r"\bsuicide (?:is|has been|keeps?|was)\b.*\b(?:my mind|my head|for me|only (?:way|option|choice|answer)|way out)\b",
+    r"\bhow (?:do|does|should|to|would) (?:\w+ ){0,3}?suicide note\b",
+    r"\b(?:beg(?:ging)?|pray(?:ing)?|wish(?:ing)?|crav(?:e|ing)|long(?:ing)?|yearn(?:ing)?) (?:to die|for death|for it to kill me)\b|\bi (?:crave|want|deserve|welcome|long for|look forward to) (?:my )?death\b(?! (?:metal|star|row|valley|note))",
+    r"\bi (?:just |really )?(?:should|might as well|ought to|need to|deserve to|must) (?:just |really |probably )?(?:die|be dead|have died)(?=$|[,.!?]| (?:and|because|in that|instead|already|now|tonight|too))",
+    r"\b(?:if i (?:was|were) (?:just )?(?:dead|gone for good)|better off (?:if i (?:was|were) dead|dead|in (?:the|a) (?:ground|grave))|worth more dead|happier dead)\b(?! (?:cent|tired))",
+    r"\bi (?:am going to|will|shall|might) be dead\b(?=$|[,.!]| (?:soon|before|anyway|by|and)\b(?! (?:the end|lunch)))(?! by lunch)",
+    rf"\b(?:easiest|quickest|fastest|painless|best|kindest|surest|nicest|most painless|least painful) (?:way|method)s? (?:of|to|for) (?:just )?{_LIVING_ENDS}(?! (?:in|my hair|on|at)\b)",
+    r"\b(?:only|best) (?:way out|thing left|option|choice|answer|solution|relief|escape)(?: \w+){0,3}? (?:is|was) (?:to )?(?:die|dying|death|suicide|be dead|being dead)\b",
+    r"\b(?:death|dying|being dead) (?:is|would be|will be|sounds?|seems?|looks?|feels?) (?:\w+ ){0,3}?(?:way out|relief|kindness|nice|peaceful|easier|better|good|sweet|comforting|holiday|quiet|only (?:way|option))\b",
+    r"\bways? (?:to|i could|of) (?:die|dying|kill(?:ing)? myself|end(?:ing)? my life)\b(?! (?:in|on|of)\b)",
+    r"\b(?:reason|convince me|talk me out|why (?:should|shall|do|would) i) (?:\w+ ){0,4}?(?:not (?:to )?)?(?:kill|killing|end|ending) (?:myself|my life|it all)\b",
+    r"\b(?:reason (?:not to|to not|i should not)) (?:die|be dead|do it)\b",
+    r"\bi (?:\w+ ){0,2}?hope (?:i|my heart|the plane|a (?:bus|truck|lorry|car)|something|someone|it|this) (?:\w+ ){0,3}?(?:dies?|kills? me|hits me|runs me over|crash(?:es)?|get (?:hit|run over)|never wake|do not wake|gives out|stops?)(?=$|[,.!]| (?:by|with|on|in my sleep|tonight|up|and|before))",
+    r"\b(?:tired|sick|done|fed up) (?:of|with) (?:being alive|staying alive|living|being here on earth)(?=$|[,.!?]| (?:and|for|anymore|because|it))",
+    r"\b(?:hate|regret) (?:being alive|that i (?:am (?:still )?alive|woke up))\b|\b(?:angry|sad|disappointed|sorry|upset) (?:that|when|because) i (?:am (?:still )?alive|(?:have )?wok\w+ up(?: again)?)(?=$|[,.!])",
+    r"\b(?:do|does) not (?:\w+ )?(?:want|wish|belong|deserve) (?:to (?:be|stay|live) )?(?:on|in) this (?:earth|planet|world)\b",
+    r"\bi (?:can not|will not|do not|could not) (?:be|stay|keep) (?:safe|alive)\b(?! (?:in|at) (?:this|the) game)|\bi (?:do not|can not) trust myself\b.*\b(?:tonight|alone|knife|knives|pills|myself)\b",
+    r"\bi (?:would|could) (?:take|have taken) (?:\w+ ){0,2}?overdose\b|\bi (?:\w+ ){0,3}?(?:take|took|taken|taking|plan(?:ning)?|thinking (?:of|about)) (?:an )?overdos(?:e|ing)\b(?! (?:at|when))|\b(?:want|going|about|plan(?:ning)?) to overdose\b(?! on (?:choc|cake|coffee|sugar|cookie|sun|pizza|caffeine|ice))",
     r"\b(?:i (?:have )?(?:relapsed|selfharm(?:ed)?)|selfharm (?:again|urges?|relapse))\b",
 )
 
 # --- Chinese -------------------------------------------------------------------------------------
 
 _SELF_KILLING = (
-    "自杀|自尽|自我了断|轻生|寻死|寻短见|结束(?:我|自己)?的?(?:生命|自己)|了结(?:自己|这条命|我自己)|杀了?(?:我)?自己|"
+    "自杀|自尽|自我了断|轻生|寻死|寻短见|结束(?:我|自己)?的?(?:生命|自己(?!的?[^,。生]))|了结(?:自己|这条命|我自己)|杀了?(?:我)?自己|"
     "(?:一了百了|一死了之)|上吊|割腕|跳楼|跳河|跳江|跳轨|跳海|跳下去|吞药|喝农药|烧炭"
 )
 _URGENT_ZH = (
@@ -94,6 +119,17 @@ _URGENT_ZH = (
     r"(?:有|出现|产生).{0,4}(?:自杀|轻生|寻死|自残)的?(?:念头|想法|冲动|计划|打算|倾向)",
     r"(?:刚|已经|把).{0,8}(?:药|片|瓶).{0,6}(?:全吞|全吃|都吃|都吞|吞了|吃光)",
     r"我.{0,4}(?:割腕|割了手腕|割了腕)",
+    "死了算了|死了就(?:轻松|解脱|好了|什么都不)|一死(?:百|了)了|(?:还)?不如死(?:了|掉)|比死还难受|死是(?:我)?唯一|(?:只有|除了)死|生不如死.{0,4}(?:想|结束)",
+    "(?:想着?|在想|琢磨|考虑|告诉我|知道)怎么(?:才能)?(?:去)?死(?!的)|怎么死(?:最|才|会|比较|不)|(?:不痛|不疼|无痛|不痛苦|最快|痛快|舒服)的?死法",
+    "吃(?:多少|几片|几瓶).{0,6}(?:会|能|才|可以)死(?!鱼|草)|(?:割|跳)(?:哪里|多深|几楼|多高).{0,4}(?:会|能|才)死",
+    "我.{0,5}(?<![你他她它])(?:(?:应该|就该|早?就该|早该|真的要|直接|早点)(?:去)?死|就死)(?=$|[了掉吧啊,。.])(?!了?[你他她])|(?:就|要|真的|想|该)去死(?=$|[了吧啊,。.!])|死给.{1,3}看|想死(?:掉|一死)",
+    "^不想活(?:$|[,。!.])|(?:他|她|你)?[,了]?我不想活(?=$|[,。!.])|一点都不想活(?=$|[,。!.])|不想活在这?(?:个)?世",
+    "(?:每天|天天|又|总是?|脑子里|深夜|晚上|好像|平静地|累得?)(?:[^,。]{0,4})想死(?=$|[,。!.]|的(?:念头|夜晚|冲动|一天))|想死的?(?:念头|冲动|夜晚)|想死(?:又)?(?:不敢|没勇气)|真的(?:好|很)?想死(?=$|[,。!.])",
+    "没死成|^我?(?:昨天|真的|会|要|曾经|也|又|就|差点|今天|再这样下去)*(?:我)?(?:会|就|要|也)*自杀(?:过|的$|了$)|自杀的?(?:念头|想法|冲动)(?!怎么|如何)|不自杀(?:协议|承诺).{0,6}(?:做不到|签不)|我.{0,4}去寻死",
+    "(?:要是|如果|假如|等)?我死了(?:以后)?(?:他们|你|大家|会有|也?没人|就不用|才|赔|保险)",
+    "遗书(?:一般|怎么|该怎么|要怎么)写|(?:想|要|准备)(?:放弃|结束)(?:我的)?生命|(?:老天|上帝|阎王).{0,4}(?:收了?我|带走我|把我(?:带走|收走))",
+    "(?:希望|求|要是|盼着).{0,10}(?:撞死|得(?:个|了)?绝症|别让我醒|(?:别|不要|不)(?:再)?醒(?:来)?(?=$|[,。了])|早点死)|羡慕.{0,6}(?:死|得癌)",
+    "(?:今天|必须|还|怎么还|早点|快点|直接)(?:让我)?不?(?:去)?死(?:啊|了好|就好)(?!了?[你他她])",
     r"结束(?:我|自己)的?生命|(?:死|走)了一了百了|活不下去了(?=$|[,。.!?])(?<!没\w{2}活不下去了)",
 )
 
@@ -145,8 +181,9 @@ _DENIALS = (
 # Words on a stage, in a book or a game, of an animal, or at work, are perhaps not the speaker's own.
 _QUOTED = (
     r"\b(?:song|album|lyrics?|line|lines|film|movie|book|novel|play|scene|character|actor|season|episode|opera|script|parrot|"
-    r"boss fight|level|respawn|potion|health|teammates?|minecraft|fortnite)\b|^i am a \w+,|\bmy (?:thesis|paper|talk|essay)\b",
-    '[《“"]|剧本|小说|台词|我演|电影|角色|歌词|这关|队友|boss|回城|复活|鹦鹉|我是.{1,8}(?:员|师|医生|护士)|哈哈|论文',
+    r"boss fight|level|respawn|potion|health|teammates?|minecraft|fortnite|patients?|pupils?|clients?|counsell?or|"
+    r"hotline volunteer|documentary|coroner|plot|hero|embarrass\w*|encore)\b|^as an? \w+[, ]|^i am a \w+,|\b(?:tried|wanted|used) to\b.*\b(?:ago|at \w+|back then|when i was)\b.*\btoday\b|\byears? ago i (?:wanted|tried)\b|\bwhat does .* mean\b|\basked (?:me )?if i\b|\bsilly question\b|\bmy (?:thesis|paper|talk|essay)\b",
+    '[《“"]|剧本|小说|台词|我演|电影|角色|歌词|这关|队友|boss|回城|复活|鹦鹉|我是.{1,8}(?:员|师|医生|护士)|哈哈(?!.{0,8}(?:其实|真的|好像))|论文|学生|来访者|社工|志愿者|辅导|病人|患者|复诊|女主|男主|体重秤|同学|邻居|新闻',
 )
 
 
