@@ -63,7 +63,7 @@ class SafetyPolicy:
     turns: int = 3
     strength: float = 0.8
     concern: float = 0.5
-    urgency: float = 0.6
+    urgency: float = 0.8
     translations: Mapping[str, str] = field(default_factory=lambda: {"zh": HELP_MESSAGE_ZH})
     country: str = ""
     help_lines: Mapping[str, str] = field(default_factory=lambda: HELP_LINES)
