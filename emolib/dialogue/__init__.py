@@ -6,7 +6,7 @@ from emolib.dialogue.agent import VoiceAgent
 from emolib.dialogue.events import Recordings, TextInput, events_of, events_of_lines, events_of_recordings
 from emolib.dialogue.history import History
 from emolib.dialogue.policy import RESPONSE_STYLES, ResponseStyle, Trend, Voice, choose_style
-from emolib.dialogue.safety import HELP_MESSAGE, Distress, SafetyPolicy
+from emolib.dialogue.safety import HELP_LINES, HELP_MESSAGE, HELP_MESSAGE_ZH, Distress, SafetyPolicy
 from emolib.dialogue.segment import ClauseSplitter, segment, segment_stream
 from emolib.dialogue.session import converse, hold_conversation, talk
 from emolib.dialogue.settings import AgentSettings
@@ -18,7 +18,9 @@ from emolib.speakable import speakable
 
 __all__ = [
     "FALLBACK",
+    "HELP_LINES",
     "HELP_MESSAGE",
+    "HELP_MESSAGE_ZH",
     "RESPONSE_STYLES",
     "AgentSettings",
     "ClauseSplitter",

@@ -195,7 +195,7 @@ class Answerer:
                 if not speakable(turn.written):
                     self._show_text(turn, FALLBACK, "the fallback sentence")
             if turn.distress is not Distress.NONE:
-                self._show_text(turn, self.safety.help_message, "the help message")
+                self._show_text(turn, self.safety.help_for(turn.transcript), "the help message")
         finally:
             turn.trace.record("reply", began, self.clock())
 
@@ -223,7 +223,7 @@ class Answerer:
                 await self._write_reply(turn, clauses, draft)
             if turn.distress is not Distress.NONE:
                 turn.reply_from = turn.reply_from or "the help message"
-                for clause in segment(self.safety.help_message):
+                for clause in segment(self.safety.help_for(turn.transcript)):
                     await self._say(turn, clauses, clause)
         finally:
             turn.trace.record("reply", began, self.clock())

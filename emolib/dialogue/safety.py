@@ -1,16 +1,17 @@
-"""What to do where the speaker is in distress: a calm voice, and a message that says where help is."""
+"""What to do if the speaker is in distress: a calm voice, and a message that says where help is."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 
+from emolib.dialogue.distress import assess, language_of
 from emolib.dialogue.policy import ResponseStyle, Voice
 from emolib.emotions import EmotionScores
 
-__all__ = ["CALM", "HELP_MESSAGE", "Distress", "SafetyPolicy"]
+__all__ = ["CALM", "HELP_LINES", "HELP_MESSAGE", "HELP_MESSAGE_ZH", "Distress", "SafetyPolicy"]
 
 #: The response style for distress: careful words in a warm, slow and even voice.
 CALM = ResponseStyle("careful", Voice("love", 0.5))
@@ -20,13 +21,16 @@ HELP_MESSAGE = (
     " someone you trust, right now. You do not have to go through this alone."
 )
 
-_SELF_HARM = re.compile(
-    r"\b(?:kill(?:ing)? myself|hurt(?:ing)? myself|harm(?:ing)? myself|cut(?:ting)? myself|end(?:ing)? my (?:own )?life"
-    r"|end it all|tak(?:e|ing) my own life|suicid(?:e|al)|better off dead|(?:want|wish|going) to (?:die|be dead)"
-    r"|wish i (?:was|were) (?:dead|never born)|don'?t want to (?:live|be alive)|no reason to (?:live|go on))\b"
-    r"|自杀|自殺|不想活|想死|结束生命|結束生命|伤害自己|傷害自己|活不下去",
-    re.IGNORECASE,
+HELP_MESSAGE_ZH = (
+    "谢谢你愿意告诉我。如果你可能会伤害自己，请现在就拨打当地的急救电话，或者联系一个你信任的人。你不必独自承受这一切。"
 )
+
+#: Help lines by country code (ISO 3166). Check the number of your country before you rely on it.
+HELP_LINES: Mapping[str, str] = MappingProxyType(
+    {"au": "13 11 14", "ca": "988", "cn": "12356", "gb": "116 123", "ie": "116 123", "tw": "1925", "us": "988"}
+)
+
+_LINE = {"en": " You can also call {}.", "zh": "你也可以拨打{}。"}
 _HEAVY = ("sadness", "fear")
 
 
@@ -35,6 +39,7 @@ class Distress(Enum):
 
     NONE = "none"
     SUSTAINED = "sustained"
+    CONCERNING = "concerning"
     URGENT = "urgent"
 
 
@@ -42,21 +47,43 @@ class Distress(Enum):
 class SafetyPolicy:
     """When a turn counts as distress, and what is said then.
 
-    URGENT: words of self-harm; `help_message` is the whole answer, and no model writes one.
-    SUSTAINED: sadness or fear of at least `strength` in each of the last `turns` turns; the reply is
-    spoken calmly and `help_message` follows it. An empty `help_message` switches both off.
+    URGENT: the words speak of suicide or self-harm; the help message is the whole answer, and no model writes one.
+    CONCERNING: the words may speak of it, or of despair; the reply is spoken calmly and the help message follows it.
+    SUSTAINED: sadness or fear of at least `strength` in each of the last `turns` turns; answered as CONCERNING.
+
+    The words are scored in English and Chinese (`emolib.dialogue.distress`): `concern` is the least score of
+    CONCERNING, `urgency` that of URGENT. Higher values miss more, and raise fewer false alarms.
+
+    An empty `help_message` switches all of it off. `translations` has the message in languages that their script
+    tells apart: "zh", and "ja" or "ko" if you add them. `country` adds the number of its help line, which `help_lines`
+    has for some: `SafetyPolicy(country="us")`.
     """
 
     help_message: str = HELP_MESSAGE
     turns: int = 3
     strength: float = 0.8
+    concern: float = 0.5
+    urgency: float = 0.8
+    translations: Mapping[str, str] = field(default_factory=lambda: {"zh": HELP_MESSAGE_ZH})
+    country: str = ""
+    help_lines: Mapping[str, str] = field(default_factory=lambda: HELP_LINES)
 
     def distress(self, text: str, emotions: Sequence[EmotionScores]) -> Distress:
-        """The distress in `text` and in `emotions`, those of the turns so far with the newest last."""
+        """Return the distress in `text` and in `emotions`, those of the turns so far with the newest last."""
         if not self.help_message:
             return Distress.NONE
-        if _SELF_HARM.search(text):
+        words = assess(text)
+        if words.urgent >= self.urgency:
             return Distress.URGENT
+        if words.distress >= self.concern:
+            return Distress.CONCERNING
         latest = emotions[-self.turns :]
         heavy = all(sum(each.probabilities[label] for label in _HEAVY) >= self.strength for each in latest)
         return Distress.SUSTAINED if heavy and len(latest) == self.turns else Distress.NONE
+
+    def help_for(self, text: str) -> str:
+        """Return the help message in the language of `text`, with the help line of `country`."""
+        language = language_of(text)
+        message = self.translations.get(language, self.help_message)
+        line = self.help_lines.get(self.country.lower())
+        return message + _LINE.get(language, _LINE["en"]).format(line) if line else message
