@@ -648,7 +648,7 @@ def test_words_of_self_harm_are_answered_with_the_help_message():
 
 def test_sadness_over_three_turns_adds_the_help_message_in_a_calm_voice():
     world = World(feels=scores("sadness"))
-    turns = world.converse(*[said("It is all grey"), 60.0] * 3)
+    turns = world.converse(*[said("We lost the match"), 60.0] * 3)
     assert [turn.distress for turn in turns] == [Distress.NONE, Distress.NONE, Distress.SUSTAINED]
     assert turns[2].reply == f"{REPLY} {HELP_MESSAGE}"
     assert turns[2].tone == "careful"
