@@ -41,6 +41,7 @@ def main() -> int:
     ]
     read = MessageIndex(pairs, known.vectors)
     read.rarity, read.weights, read.mean_vector = known.rarity, known.weights, known.mean_vector  # type: ignore[method-assign]
+    rows = [rows[number] for number in read.numbers]
     found = [features(read, row["message"], row["tone"], place, row["reply"]) for place, row in enumerate(rows)]
     names = list(found[0])
     values = np.array([[each[name] for name in names] for each in found])

@@ -19,6 +19,10 @@ __all__ = ["MessageIndex"]
 
 #: A longer message or reply is no example: it would take more of the prompt than it gives.
 _LONGEST_WORDS = 30
+#: A word that so many replies to messages without a word of their own have presumes nothing.
+_SEVERAL = 4
+#: Fewer of such exchanges tell nothing.
+_ENOUGH = 100
 #: Words that refer to somebody who was named before.
 _REFERRING = frozenset("he him his she her hers they them their it one there then that those this".split())
 
@@ -36,6 +40,7 @@ class MessageIndex:
             for number, messages in enumerate(conversations)
             for exchange, tone in _standing_alone(messages)
         ]
+        found = _without_presumptions(found)
         self.exchanges = [exchange for exchange, _, _ in found]
         self.tones = np.array([tone for _, tone, _ in found], object)
         self.numbers = [number for _, _, number in found]
@@ -85,6 +90,24 @@ class MessageIndex:
         rarity = np.array([self.rarity(word) for word in known], np.float32)
         mean = rarity @ self.vectors.table[[self.vectors.rows[word] for word in known]]
         return mean / max(float(np.linalg.norm(mean)), 1e-6)
+
+
+def _without_presumptions(
+    found: list[tuple[ReplyExample, str | None, int]],
+) -> list[tuple[ReplyExample, str | None, int]]:
+    """Leave out the replies to messages without a word of their own ("hi", "thanks") that speak of something special.
+
+    Their authors knew who was speaking; what several authors say to such messages presumes nothing.
+    """
+    replied = {
+        place: set(content_words(words_of(exchange.reply)))
+        for place, (exchange, _, _) in enumerate(found)
+        if not content_words(words_of(exchange.message))
+    }
+    if len(replied) < _ENOUGH:
+        return found
+    times = Counter(word for words in replied.values() for word in words)
+    return [each for place, each in enumerate(found) if all(times[word] >= _SEVERAL for word in replied.get(place, ()))]
 
 
 def _standing_alone(messages: Sequence[Message]) -> Iterator[tuple[ReplyExample, str | None]]:

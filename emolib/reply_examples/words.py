@@ -29,16 +29,16 @@ _ALIKE = {
 #: Words that say nothing of what a text is about.
 _EMPTY = frozenset(
     "a about again all always am an and another any anything are as at back be because been before being better"
-    " both but by came can can't come could couldn't day did didn't do does doesn't doing don't done down even every"
-    " feel feeling first for from go going gone good got great had hadn't happy hard has hasn't have haven't he he's"
-    " hear help her here hers herself him himself his hope how i i'd i'll i'm i've if in into is isn't it it's its"
-    " just keep kind know last less let let's like little long made make many may maybe me might mine more morning"
-    " much must my myself need never nice night no nobody not nothing now of off oh ok okay on once one only or"
-    " other our out over really right same shall she she's should shouldn't so some something sorry still take talk"
-    " tell than thank thanks that that's the their them then there these they they're thing things think this those"
-    " time to today tomorrow tonight too up us very want was wasn't we we're week well went were weren't what what's"
-    " when where which while who why will with without won't would wouldn't years yes you you'd you'll you're you've"
-    " your yours".split()
+    " both but by bye came can can't come could couldn't day did didn't do does doesn't doing don't done down even"
+    " every feel feeling first for from go going gone good goodbye goodnight got great had hadn't happy hard has"
+    " hasn't have haven't he he's hear hello help her here hers herself hey hi him himself his hiya hm hmm hope"
+    " how i i'd i'll i'm i've if in into is isn't it it's its just keep kind know last less let let's like little"
+    " long made make many may maybe me might mine more morning much must my myself need never nice night no nobody"
+    " nope not nothing now of off oh ok okay on once one only or other our out over really right same shall she"
+    " she's should shouldn't so some something sorry still take talk tell than thank thanks that that's the their"
+    " them then there these they they're thing things think this those time to today tomorrow tonight too up us"
+    " very want was wasn't we we're week welcome well went were weren't what what's when where which while who why"
+    " will with without won't would wouldn't yeah years yep yes you you'd you'll you're you've your yours".split()
 )
 
 
