@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from emolib.data import CleanSettings, Corpus, clean_corpus, find_label_issues, load_split, sample_corpus
-from emolib.emotions import EMOTIONS, GOEMOTIONS, NEUTRAL, EmotionScores
+from emolib.emotions import EMOTIONS, GOEMOTIONS, NEUTRAL
 from emolib.evaluate.scores import confusion_counts, macro_f1
+from emolib.labels import EmotionScores
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("EMOLIB_DATA", ROOT.parent / "shared" / "data"))

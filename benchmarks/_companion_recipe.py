@@ -24,7 +24,8 @@ from typing import Any
 from emolib.classify import EmotionClassifier
 from emolib.dialogue import choose_style
 from emolib.dialogue.safety import CALM
-from emolib.emotions import EMOTIONS, EmotionScores
+from emolib.emotions import EMOTIONS
+from emolib.labels import EmotionScores
 
 _SAMPLE = Path(__file__).parent.parent / "emolib" / "data" / "sample"
 _CONFUSED = 0.4

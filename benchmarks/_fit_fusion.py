@@ -15,7 +15,8 @@ from benchmarks._acted_speech import TUNING_ACTORS, acted_clips
 from benchmarks.tone import Heard, hear, manner_share
 from emolib.classify import EmotionClassifier
 from emolib.data import sample_corpus
-from emolib.emotions import DEFAULT_EMOTION_MODEL, NEUTRAL, EmotionScores
+from emolib.emotions import DEFAULT_EMOTION_MODEL, NEUTRAL
+from emolib.labels import EmotionScores
 from emolib.speech import FusionWeights, fit_fusion, fuse
 from emolib.speech.voice_emotion import DEFAULT_FUSION
 

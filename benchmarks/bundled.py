@@ -30,7 +30,8 @@ from benchmarks._report import Report, run
 from emolib.classify import EmotionClassifier
 from emolib.data import Corpus, load_split, neutral_sentences, sample_corpus
 from emolib.data.linear import linear_model
-from emolib.emotions import EMOTIONS, NEUTRAL, EmotionScores
+from emolib.emotions import EMOTIONS, NEUTRAL
+from emolib.labels import EmotionScores
 
 
 def measure(report: Report, quick: bool) -> None:

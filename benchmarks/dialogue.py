@@ -43,7 +43,8 @@ from emolib.audio import SAMPLE_RATE as RATE
 from emolib.audio import AudioClip, read_audio
 from emolib.chat import Message
 from emolib.dialogue import Turn, VoiceAgent, choose_style, events_of
-from emolib.emotions import EMOTIONS, EmotionScores
+from emolib.emotions import EMOTIONS
+from emolib.labels import EmotionScores
 from emolib.plots import latency_waterfall
 from emolib.speech import (
     Endpointer,

@@ -32,7 +32,8 @@ from benchmarks._voice_head import calibration_error, encoder, unmet_head
 from emolib.audio import AudioClip
 from emolib.classify import EmotionClassifier
 from emolib.dialogue.policy import NEUTRAL_STYLE, RESPONSE_STYLES, choose_style
-from emolib.emotions import DEFAULT_EMOTION_MODEL, EMOTIONS, NEUTRAL, EmotionScores
+from emolib.emotions import DEFAULT_EMOTION_MODEL, EMOTIONS, NEUTRAL
+from emolib.labels import EmotionScores
 from emolib.models import piper_voice
 from emolib.speech import NoSpeech, WhisperRecognizer, contradiction, fuse
 

@@ -7,6 +7,8 @@ An adapter folder holds what PEFT writes and, beside it, `emolib.json`:
     prompt          the name of the instruction template (`emolib.prompting.templates`)
     temperature     divides the label logits; fitted on validation data (1 = as trained)
     abstain_below   the confidence under which a text counts as neutral
+    labels          the label set (`emolib.labels.LabelSet.as_dict`); the six emotions when absent
+    thresholds      of a multi-label model, the probability of each label from which a text has it
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emolib.emotions import ABSTAIN_BELOW
 from emolib.errors import MissingDependency, ModelError, UsageError
 from emolib.files import expand_user, write_json
+from emolib.labels import ABSTAIN_BELOW, CARER, LabelSet
 from emolib.models import BaseModel, load_base, resolve_base, same_base
 from emolib.prompting.templates import PAPER, Prompt, get_prompt
 
@@ -69,6 +71,8 @@ class AdapterSource:
     temperature: float = 1.0
     abstain_below: float = ABSTAIN_BELOW
     task: str = "classify"
+    labels: LabelSet = CARER
+    thresholds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,10 @@ class EmotionModel:
 
         end_id = end_token_id(self.model, self.tokenizer)
         longest = getattr(self.model.config, "max_position_embeddings", 2048)
-        return PromptEncoder(self.tokenizer, self.source.prompt, end_id=end_id, max_length=min(longest, 2048))
+        source = self.source
+        return PromptEncoder(
+            self.tokenizer, source.prompt, end_id=end_id, labels=source.labels, max_length=min(longest, 2048)
+        )
 
     def without_adapter(self) -> AbstractContextManager[None]:
         """The base model alone, inside a `with` block."""
@@ -215,10 +222,13 @@ def _adapter_source(adapter: Path) -> AdapterSource:
 
 
 def _source(base: str, adapter: Path | None, notes: Mapping[str, Any]) -> AdapterSource:
+    labels = LabelSet.from_dict(notes.get("labels"))
     return AdapterSource(
         base=base,
         adapter=adapter,
-        prompt=get_prompt(notes.get("prompt", PAPER.name)),
+        prompt=get_prompt(notes.get("prompt", PAPER.name), labels),
+        labels=labels,
+        thresholds=tuple(map(float, notes.get("thresholds", ()))),
         temperature=float(notes.get("temperature", 1.0)),
         abstain_below=float(notes.get("abstain_below", ABSTAIN_BELOW)),
         task=notes.get("task", "classify"),
@@ -229,7 +239,7 @@ def _run_notes(path: Path) -> dict[str, Any]:
     if not _is_run_folder(path.parent):
         return {}
     config = json.loads(path.read_text(encoding="utf-8"))
-    return {name: config[name] for name in ("base_model", "prompt", "task") if name in config}
+    return {name: config[name] for name in ("base_model", "prompt", "task", "labels") if name in config}
 
 
 def _peft_base(adapter: Path) -> str:

@@ -1,4 +1,4 @@
-"""The six emotions, and a probability for each of them.
+"""The six emotions, and what the labels of other corpora and of voice models mean by them.
 
 The six labels and their order are those of CARER (Saravia et al., 2018, "CARER: Contextualized
 Affect Representations for Emotion Recognition"; `dair-ai/emotion` on the hub).
@@ -6,22 +6,20 @@ Affect Representations for Emotion Recognition"; `dair-ai/emotion` on the hub).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from emolib.errors import InputError
-
 __all__ = [
-    "ABSTAIN_BELOW",
     "DEFAULT_EMOTION_MODEL",
     "EMOTION2VEC_TO_EMOTION",
     "EMOTIONS",
     "GOEMOTIONS",
     "NEUTRAL",
     "SENSEVOICE_TO_EMOTION",
-    "EmotionScores",
-    "parse_emotion",
+    "VOCABULARIES",
+    "Vocabulary",
+    "emotion_of",
+    "neutral_among",
 ]
 
 #: The labels in the order of CARER's numeric ids: 0 sadness … 5 surprise.
@@ -50,69 +48,115 @@ GOEMOTIONS: dict[str, str] = {
     **dict.fromkeys(("approval", "confusion", "curiosity", "desire", "disapproval", "neutral", "realization"), NEUTRAL),
 }
 
-#: Below this probability of the best label, a dialogue treats the text as neutral.
-ABSTAIN_BELOW = 0.5
-
 #: The bundled adapter that judges where no other model is named.
 DEFAULT_EMOTION_MODEL = "everyday"
 
 
 @dataclass(frozen=True)
-class EmotionScores:
-    """A probability for each of the six emotions.
+class Vocabulary:
+    """The labels of a known corpus: their names in the order of its numbers, and what they mean to us.
 
-    `probabilities` maps every label to a number in [0, 1]; they sum to 1 (within 1e-3).
-    `abstain_below` is the confidence under which `.abstained` is true.
+    `first` is the number of the first name. `emotions` maps each name to one of the six emotions or to `NEUTRAL`.
     """
 
-    probabilities: Mapping[str, float]
-    abstain_below: float = ABSTAIN_BELOW
-
-    def __post_init__(self) -> None:
-        missing = [label for label in EMOTIONS if label not in self.probabilities]
-        unknown = [label for label in self.probabilities if label not in EMOTIONS]
-        if missing or unknown:
-            raise InputError(
-                f"emotion scores need exactly the labels {', '.join(EMOTIONS)} (missing: {missing}, unknown: {unknown})"
-            )
-        total = math.fsum(self.probabilities.values())
-        if not math.isfinite(total) or abs(total - 1.0) > 1e-3 or min(self.probabilities.values()) < 0:
-            raise InputError(f"emotion probabilities must be at least 0 and sum to 1, not to {total:.4f}")
-
-    @classmethod
-    def from_sequence(cls, values: Iterable[float], abstain_below: float = ABSTAIN_BELOW) -> EmotionScores:
-        """Scores from six probabilities in the order of `EMOTIONS`."""
-        probabilities = dict(zip(EMOTIONS, (float(value) for value in values), strict=True))
-        return cls(probabilities, abstain_below)
+    name: str
+    names: tuple[str, ...]
+    emotions: Mapping[str, str]
+    first: int = 0
+    multi_label: bool = False
 
     @property
-    def label(self) -> str:
-        """The most probable emotion (the first of `EMOTIONS` where two are equal)."""
-        return max(EMOTIONS, key=lambda label: self.probabilities[label])
-
-    @property
-    def confidence(self) -> float:
-        """The probability of `.label`."""
-        return self.probabilities[self.label]
-
-    @property
-    def abstained(self) -> bool:
-        """True if the confidence is below `abstain_below`."""
-        return self.confidence < self.abstain_below
-
-    def as_dict(self, digits: int = 4) -> dict[str, float]:
-        """The probabilities in the order of `EMOTIONS`, rounded for a report."""
-        return {label: round(self.probabilities[label], digits) for label in EMOTIONS}
+    def neutral(self) -> str | None:
+        """The label that means "no emotion", if there is one."""
+        return NEUTRAL if NEUTRAL in self.names else None
 
 
-def parse_emotion(text: str) -> str | None:
-    """The emotion that `text` names under the paper's rule, strict exact match, or None.
+def _vocabularies(*known: Vocabulary) -> dict[str, Vocabulary]:
+    return {vocabulary.name: vocabulary for vocabulary in known}
 
-    White space around the label is ignored and nothing else is: "Joy", "joy." and
-    "joy, love" are format errors.
-    """
-    label = text.strip()
-    return label if label in EMOTIONS else None
+
+#: Known vocabularies by name, each with the numbers that its authors publish.
+VOCABULARIES: dict[str, Vocabulary] = _vocabularies(
+    # Alphabetical, and neutral at the end. A text has one to five labels.
+    Vocabulary("goemotions", (*sorted(set(GOEMOTIONS) - {NEUTRAL}), NEUTRAL), GOEMOTIONS, multi_label=True),
+    # The variable EMOT of the International Survey on Emotion Antecedents and Reactions (Scherer and Wallbott, 1994).
+    Vocabulary(
+        "isear",
+        ("joy", "fear", "anger", "sadness", "disgust", "shame", "guilt"),
+        {
+            **{name: name for name in ("joy", "fear", "anger", "sadness")},
+            "disgust": "anger",
+            "shame": "sadness",
+            "guilt": "sadness",
+        },
+        first=1,
+    ),
+    # Ekman's six in the order of GoEmotions' mapping, with neutral at the end.
+    Vocabulary(
+        "ekman",
+        ("anger", "disgust", "fear", "joy", "sadness", "surprise", NEUTRAL),
+        {
+            **{name: name for name in ("anger", "fear", "joy", "sadness", "surprise")},
+            "disgust": "anger",
+            NEUTRAL: NEUTRAL,
+        },
+    ),
+    # TweetEval's task "emotion" (Barbieri et al., 2020).
+    Vocabulary(
+        "tweeteval",
+        ("anger", "joy", "optimism", "sadness"),
+        {"anger": "anger", "joy": "joy", "optimism": "joy", "sadness": "sadness"},
+    ),
+    # Chen et al., 2022, "CPED"; in the order of the paper's table. Relaxed, positive-other and negative-other say which
+    # side a text is on, and no emotion.
+    Vocabulary(
+        "cped",
+        (
+            "happy", "grateful", "relaxed", "positive-other", NEUTRAL, "anger", "sadness", "fear", "depress",
+            "disgust", "astonished", "worried", "negative-other",
+        ),
+        {
+            "happy": "joy", "grateful": "joy", "relaxed": NEUTRAL, "positive-other": NEUTRAL, NEUTRAL: NEUTRAL,
+            "anger": "anger", "sadness": "sadness", "fear": "fear", "depress": "sadness", "disgust": "anger",
+            "astonished": "surprise", "worried": "fear", "negative-other": NEUTRAL,
+        },
+    ),
+)  # fmt: skip
+
+#: Names of emotions beside those of the vocabularies, in English and Chinese: adjectives, and SemEval's labels.
+_OTHER_NAMES: dict[str, str] = {
+    **dict.fromkeys(
+        "sad unhappy grief depressed depression pessimism loneliness 悲伤 伤心 难过 忧伤 哀".split(), "sadness"
+    ),
+    **dict.fromkeys("happiness joyful pride contentment 快乐 高兴 开心 喜悦 喜 乐 感激".split(), "joy"),
+    **dict.fromkeys("loving affection trust 爱 喜欢 喜爱 好".split(), "love"),
+    **dict.fromkeys("angry mad rage hate disgusted annoyed contempt 愤怒 生气 厌恶 怒 恶".split(), "anger"),
+    **dict.fromkeys("afraid scared fearful anxious anxiety nervous worry 恐惧 害怕 担心 焦虑 惧".split(), "fear"),
+    **dict.fromkeys("surprised amazed amazement shocked 惊讶 惊喜 惊".split(), "surprise"),
+}
+#: Names of labels that mean "no emotion".
+_NEUTRAL_NAMES = frozenset(("neutral", "none", "no emotion", "no_emotion", "calm", "中性", "无情绪", "无", "平静"))
+
+
+def _known_names() -> dict[str, str]:
+    found = dict(_OTHER_NAMES)
+    for vocabulary in reversed(VOCABULARIES.values()):
+        found.update(vocabulary.emotions)
+    return {**found, **{emotion: emotion for emotion in EMOTIONS}}
+
+
+_EMOTION_OF = _known_names()
+
+
+def emotion_of(label: str) -> str | None:
+    """Return which of the six emotions a label of another set means by its name, or None: none, or not known."""
+    emotion = _EMOTION_OF.get(label.strip().casefold())
+    return None if emotion == NEUTRAL else emotion
+
+
+def neutral_among(labels: Iterable[str]) -> str | None:
+    """Return the label of `labels` whose name says "no emotion", or None."""
+    return next((label for label in labels if label.strip().casefold() in _NEUTRAL_NAMES), None)
 
 
 # --- the labels of voices ------------------------------------------------------------------------

@@ -22,9 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, get_args, get_type_hints
 
-from emolib.emotions import DEFAULT_EMOTION_MODEL, EmotionScores
+from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import UsageError
 from emolib.files import expand_user
+from emolib.labels import EmotionScores
 
 if TYPE_CHECKING:
     from emolib.audio import AudioClip

@@ -11,8 +11,9 @@ import numpy as np
 
 from emolib.audio import AudioClip
 from emolib.chat import Message
-from emolib.emotions import EMOTIONS, EmotionScores
+from emolib.emotions import EMOTIONS
 from emolib.errors import ServiceError
+from emolib.labels import EmotionScores
 from emolib.speech import Transcript
 from emolib.speech.partials import FinalTranscript
 from emolib.stack import Engines

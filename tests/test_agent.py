@@ -30,8 +30,8 @@ from emolib.dialogue import (
     VoiceAgent,
 )
 from emolib.dialogue.interruption import heard_words, is_backchannel, is_echo
-from emolib.emotions import EmotionScores
 from emolib.errors import ServiceError
+from emolib.labels import EmotionScores
 from emolib.speech import (
     FalseAlarm,
     NoTranscript,

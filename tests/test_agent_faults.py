@@ -21,8 +21,8 @@ from emolib.audio import AudioClip
 from emolib.chat import Message
 from emolib.dialogue import FALLBACK, AgentSettings, Turn, VoiceAgent, events_of
 from emolib.dialogue.threads import in_thread
-from emolib.emotions import EmotionScores
 from emolib.errors import ServiceError
+from emolib.labels import EmotionScores
 from emolib.speech import NullSink, OrderedPlayer, Transcribed, Transcript
 from emolib.speech.endpointing import Endpointer, SpeechEnd
 from emolib.speech.noise import FRAME

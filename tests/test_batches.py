@@ -11,6 +11,7 @@ from tiny_models import SENTENCES, tiny_tokenizer
 
 from emolib.emotions import EMOTIONS
 from emolib.errors import InputError, ModelError, UsageError
+from emolib.labels import LabelSet
 from emolib.prompting.encoding import PromptEncoder, collate, pad_texts
 from emolib.prompting.templates import CORRECTED, PAPER, Prompt
 
@@ -90,14 +91,17 @@ def test_a_limit_shorter_than_the_prompt_is_refused() -> None:
         encoder(max_length=10)
 
 
-def test_labels_whose_first_tokens_collide_are_refused() -> None:
-    with pytest.raises(ModelError, match="begin with the same token"):
-        encoder(labels=("joy", "joyful"))
+def test_labels_that_begin_alike_part_at_a_fork() -> None:
+    codes = encoder(labels=LabelSet(("joy", "joyful", "fear")))
+    assert len(codes.trie.first_ids) < 3
+    assert len(codes.trie.forks) == 1
+    assert encoder().trie.first_ids == tuple(ids[0] for ids in encoder().label_ids.values())
+    assert encoder().trie.forks == ()
 
 
 def test_a_bridge_that_runs_into_the_label_is_refused() -> None:
     with pytest.raises(ModelError, match="line break"):
-        encoder(dataclasses.replace(PAPER, bridge="\n\n### Respons"), labels=("e:",))
+        encoder(dataclasses.replace(PAPER, bridge="\n\n### Respons"), labels=LabelSet(("e:", "f")))
 
 
 def test_batches_are_padded_on_the_right() -> None:

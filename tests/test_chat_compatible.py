@@ -9,8 +9,9 @@ import pytest
 from scripted_server import Status, Stream, chunk, no_choices, reply, scripted_server
 
 from emolib.chat import Message, OpenAIReplyModel
-from emolib.emotions import EMOTIONS, EmotionScores
+from emolib.emotions import EMOTIONS
 from emolib.errors import ServiceError, UsageError
+from emolib.labels import EmotionScores
 
 KEY = "sk-never-to-be-seen-1234567890"
 SAD = EmotionScores({label: 0.9 if label == "sadness" else 0.02 for label in EMOTIONS})

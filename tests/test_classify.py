@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from runs import save_run, save_tiny_base
 
 from emolib.classify import EmotionClassifier
 from emolib.classify.torch_scorer import length_batches
@@ -21,6 +20,7 @@ from emolib.emotion_model import find_adapter, load_emotion_model, write_notes
 from emolib.emotions import EMOTIONS
 from emolib.errors import InputError, ModelError, UsageError
 from emolib.prompting.templates import PAPER
+from runs import save_run, save_tiny_base
 
 TEXTS = [
     "i feel so very alone tonight",
@@ -214,9 +214,9 @@ def test_one_text_is_judged_on_one_core_and_many_on_all(run: Path, monkeypatch: 
     import emolib.prompting.prefix as shared_prefix
 
     classifier, cores, before = EmotionClassifier.load(run), [], torch.get_num_threads()
-    judge = shared_prefix.first_label_logits
+    judge = shared_prefix.label_scores
     monkeypatch.setattr(
-        shared_prefix, "first_label_logits", lambda *rest: cores.append(torch.get_num_threads()) or judge(*rest)
+        shared_prefix, "label_scores", lambda *rest: cores.append(torch.get_num_threads()) or judge(*rest)
     )
     torch.set_num_threads(2)
     try:

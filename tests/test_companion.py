@@ -11,13 +11,13 @@ import pytest
 import requests
 
 from emolib.chat import LlamaReplyModel, Message, count_words, server_adapters
-from emolib.reply_examples import ReplyExamples
 from emolib.chat.guards import nearly_equal
 from emolib.dialogue import History
 from emolib.emotion_model import find_adapter
 from emolib.errors import UsageError
 from emolib.export import open_llm_server
 from emolib.llama.server import LlamaServerOptions
+from emolib.reply_examples import ReplyExamples
 from emolib.stack import open_reply_model
 
 #: Thirty lines on changing subjects, each with the tone that it is said in.

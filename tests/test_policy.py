@@ -9,7 +9,8 @@ from emolib.chat import TONES
 from emolib.dialogue import RESPONSE_STYLES, Distress, SafetyPolicy, Trend, choose_style
 from emolib.dialogue.policy import trend
 from emolib.dialogue.safety import CALM
-from emolib.emotions import EMOTIONS, EmotionScores
+from emolib.emotions import EMOTIONS
+from emolib.labels import EmotionScores
 
 UNCLEAR = EmotionScores.from_sequence([1 / 6] * 6)
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emolib.data import CleanSettings, clean_corpus, load_conversations, load_split, parse_label_names
+from emolib.data import CleanSettings, clean_corpus, load_conversations, load_split, parse_label_rules
 from emolib.data.columns import Columns
 from emolib.data.readers import find_sources, read_source
 from emolib.errors import InputError
@@ -184,10 +184,11 @@ GOEMOTIONS += [("Ugh, you make me furious", "2,3")]
 def test_the_numbers_of_goemotions_are_refused_and_read_when_named(tmp_path: Path) -> None:
     path = write(tmp_path, "goemotions.tsv", "".join(f"{text}\t{label}\teew{text[:2]}\n" for text, label in GOEMOTIONS))
     for read in (load_split, lambda path: clean_corpus(path, tmp_path / "never")):
-        with pytest.raises(InputError, match=r"numbers such as 27 and 2,14.*--label-names: goemotions"):
+        with pytest.raises(InputError, match=r"numbers such as 27 and 2,14.*--vocabulary goemotions"):
             read(path)
     assert not (tmp_path / "never").exists()
-    settings = CleanSettings(rules=(), validation_share=0, test_share=0, label_names=parse_label_names("goemotions"))
+    rules = parse_label_rules("carer", vocabulary="goemotions")
+    settings = CleanSettings(rules=(), validation_share=0, test_share=0, label_rules=rules)
     report = clean_corpus(path, tmp_path / "out", settings).as_dict()
     assert report["balance"]["train"] == {"joy": 2, "love": 1, "anger": 2}
     assert report["rejected"] == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from emolib.data import CleanSettings, clean_corpus, load_split
+from emolib.data import CleanSettings, LabelRules, clean_corpus, load_split
 from emolib.data.hub import is_hub_name
 from emolib.errors import EmolibError, InputError, UsageError
 
@@ -192,7 +192,7 @@ def test_numbers_in_another_order_are_refused_with_the_order_that_the_texts_sugg
     path = write(tmp_path, "alphabetical.txt", "\n".join(lines) + "\n")
     with pytest.raises(InputError, match="--label-names anger,fear,joy,love,sadness,surprise"):
         load_split(path)
-    report = clean(path, tmp_path / "out", label_names=tuple(order))
+    report = clean(path, tmp_path / "out", label_rules=LabelRules(names=tuple(order)))
     assert report["label_order"] == {"alphabetical.txt": "numbers in the order given"}
 
 

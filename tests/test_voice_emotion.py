@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emolib.emotions import EMOTION2VEC_TO_EMOTION, EMOTIONS, SENSEVOICE_TO_EMOTION, EmotionScores
+from emolib.emotions import EMOTION2VEC_TO_EMOTION, EMOTIONS, SENSEVOICE_TO_EMOTION
 from emolib.errors import InputError
+from emolib.labels import EmotionScores
 from emolib.speech.funasr import parse_sensevoice
 from emolib.speech.voice_emotion import contradiction, fit_fusion, fuse, voice_scores
 

@@ -12,8 +12,8 @@ from emolib.chat.guards import without_repeats
 from emolib.chat.messages import Message
 from emolib.chat.server import BrokenReply, ChatServer
 from emolib.chat.tone import PromptStyle, full_prompt
-from emolib.emotions import EmotionScores
 from emolib.errors import ServiceError, UsageError
+from emolib.labels import EmotionScores
 from emolib.openai_client import OPENAI_URL, OpenAIServer
 
 __all__ = ["OpenAIReplyModel"]

@@ -15,8 +15,9 @@ from emolib.chat.compatible import OpenAIReplyModel
 from emolib.chat.embedded import EMBEDDED_NAME, embedded_chat_gguf
 from emolib.chat.messages import Message
 from emolib.chat.tone import NEUTRAL, TONES, PromptStyle, companion_prompt, short_prompt, tone_for
-from emolib.emotions import EMOTIONS, EmotionScores
+from emolib.emotions import EMOTIONS
 from emolib.errors import ModelError
+from emolib.labels import EmotionScores
 from emolib.llama.server import CHAT_TASK, LlamaServerOptions, start_server, thread_budget
 from emolib.reply_examples import ReplyExamples
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, runtime_checkable
 
-from emolib.emotions import EmotionScores
+from emolib.labels import EmotionScores
 from emolib.prompting.chat import Message
 
 __all__ = ["Message", "ReplyModel"]

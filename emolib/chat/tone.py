@@ -19,7 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from emolib.chat.messages import Message
-from emolib.emotions import EMOTIONS, EmotionScores
+from emolib.emotions import EMOTIONS
+from emolib.labels import EmotionScores
 from emolib.prompting.chat import CHAT_SYSTEM, NEUTRAL, TONES, companion_messages
 
 __all__ = [

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from emolib.chat.messages import Message
 from emolib.chat.tone import full_opening
-from emolib.emotions import EmotionScores
 from emolib.errors import ServiceError, UsageError
+from emolib.labels import EmotionScores
 
 __all__ = ["Understanding", "understand"]
 

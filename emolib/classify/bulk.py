@@ -19,9 +19,9 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from emolib.emotions import EmotionScores
 from emolib.errors import InputError, UsageError
 from emolib.files import refuse_workbook, sha256, storage_errors, write_json, write_text
+from emolib.labels import EmotionScores
 from emolib.unicode import decoded_lines, without_half_characters
 
 if TYPE_CHECKING:
@@ -161,8 +161,13 @@ def _rows(
 
 def prediction(text: str, scores: EmotionScores) -> dict[str, Any]:
     """What a row of output says of `text`; a blank one has no label."""
-    label = scores.label if text.strip() else None
-    return {"label": label, "probabilities": scores.as_dict(), "abstained": scores.abstained}
+    said = bool(text.strip())
+    found = {
+        "label": scores.label if said else None,
+        "probabilities": scores.as_dict(),
+        "abstained": scores.abstained,
+    }
+    return {**found, "labels": list(scores.predicted) if said else []} if scores.labels.multi_label else found
 
 
 def _why_unreadable(line: bytes | _Damage) -> str:
@@ -192,6 +197,5 @@ def _summarise(out: Path, parts: int) -> BulkSummary:
                 row = json.loads(line)
                 rows += 1
                 unreadable += "error" in row
-                if row.get("label"):
-                    labels[row["label"]] += 1
+                labels.update(row.get("labels", [row["label"]] if row.get("label") else []))
     return BulkSummary(rows, unreadable, dict(labels.most_common()), parts)

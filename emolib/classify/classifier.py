@@ -1,7 +1,8 @@
-"""The face of every emotion classifier: texts in, a probability for each of the six labels out."""
+"""The face of every emotion classifier: texts in, a probability for each label out."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from typing import Protocol
 
 import numpy as np
 
-from emolib.emotions import ABSTAIN_BELOW, DEFAULT_EMOTION_MODEL, EMOTIONS, EmotionScores
+from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import UsageError
 from emolib.files import sha256
+from emolib.labels import ABSTAIN_BELOW, CARER, EmotionScores, LabelSet
 from emolib.unicode import BYTE_ORDER_MARK, text_lines, without_half_characters
 
 __all__ = ["EmotionClassifier", "LabelScorer", "softmax"]
@@ -26,7 +28,7 @@ class LabelScorer(Protocol):
     """What gives each label a score; the implementations are on torch and on llama.cpp."""
 
     def label_logits(self, texts: Sequence[str]) -> np.ndarray:
-        """Scores [N, 6] of `texts` in the order of EMOTIONS, equal to log-probabilities up to a constant a row."""
+        """Return the scores [N, K] of `texts` in the order of the labels: log-probabilities up to a constant a row."""
         ...
 
 
@@ -34,7 +36,8 @@ class LabelScorer(Protocol):
 class EmotionClassifier:
     """Classifies texts with a `LabelScorer`; `temperature` divides the scores before they become probabilities.
 
-    `name` is what was loaded, and `weights` the files that make it what it is.
+    `name` is what was loaded, and `weights` the files that make it what it is. `labels` is the label set that it knows,
+    and `thresholds` has one probability per label of a multi-label model, from which a text has the label.
     """
 
     scorer: LabelScorer
@@ -42,6 +45,8 @@ class EmotionClassifier:
     abstain_below: float = ABSTAIN_BELOW
     name: str = ""
     weights: tuple[Path, ...] = ()
+    labels: LabelSet = CARER
+    thresholds: tuple[float, ...] = ()
 
     @property
     def identity(self) -> str:
@@ -82,7 +87,15 @@ class EmotionClassifier:
         pack_linears(loaded.model)
         source = loaded.source
         weights = (source.adapter / "adapter_model.safetensors",) if source.adapter else ()
-        return cls(TorchScorer.of(loaded), source.temperature, source.abstain_below, str(model), weights)
+        return cls(
+            TorchScorer.of(loaded),
+            source.temperature,
+            source.abstain_below,
+            str(model),
+            weights,
+            source.labels,
+            source.thresholds,
+        )
 
     @classmethod
     def _on_gguf(cls, model: Path, adapter: Path | None) -> EmotionClassifier:
@@ -95,6 +108,8 @@ class EmotionClassifier:
             notes.get("emolib.abstain_below", ABSTAIN_BELOW),
             model.name,
             tuple(path for path in (model, adapter) if path),
+            scorer.labels,
+            tuple(json.loads(notes.get("emolib.thresholds", "[]"))),
         )
 
     @classmethod
@@ -102,7 +117,8 @@ class EmotionClassifier:
         from emolib.classify.llama_scorer import open_server
 
         scorer, task = open_server(url, os.environ.get("EMOLIB_LLAMA_KEY"), adapter)
-        return cls(scorer, task.temperature, task.abstain_below, " ".join(filter(None, (url, adapter))))
+        name = " ".join(filter(None, (url, adapter)))
+        return cls(scorer, task.temperature, task.abstain_below, name, (), task.labels, task.thresholds)
 
     def classify(self, texts: Sequence[str]) -> list[EmotionScores]:
         """Probabilities for each text, in order. A blank text says nothing: all labels get the same.
@@ -110,12 +126,14 @@ class EmotionClassifier:
         A byte-order mark and half characters are no part of a text; one that is too long for the model is cut.
         """
         texts = [without_half_characters(text).lstrip(BYTE_ORDER_MARK) for text in texts]
-        probabilities = np.full((len(texts), len(EMOTIONS)), 1 / len(EMOTIONS))
+        probabilities = np.full((len(texts), len(self.labels)), 1 / len(self.labels))
         spoken = [index for index, text in enumerate(texts) if text.strip()]
         if spoken:
             logits = self.scorer.label_logits([texts[index] for index in spoken])
             probabilities[spoken] = softmax(logits / self.temperature)
-        return [EmotionScores.from_sequence(row, self.abstain_below) for row in probabilities]
+        return [
+            EmotionScores.from_sequence(row, self.abstain_below, self.labels, self.thresholds) for row in probabilities
+        ]
 
     def classify_lines(self, lines: Iterable[str]) -> Iterator[tuple[str, EmotionScores]]:
         """Each line without its line break, and its scores, while `lines` is still being read.

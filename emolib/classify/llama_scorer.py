@@ -1,12 +1,14 @@
 """Label scores from llama.cpp: a GGUF file on a server inside this process, or a llama-server elsewhere.
 
-Each text is one request for one token. A bias lifts the first tokens of the six labels above all others, so the
-probabilities that come back are those of the labels among themselves. The server keeps the keys and values of the
+Each text is one request for one token. A bias lifts the first tokens of the labels above all others, so the
+probabilities that come back are those of the labels among themselves. Labels that begin alike take one more request for
+each place at which they part (`emolib.prompting.label_trie`). The server keeps the keys and values of the
 prompt's constant part in each of its slots.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -17,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emolib.emotions import EMOTIONS
 from emolib.errors import MissingDependency, ModelError, ServiceError, UsageError
+from emolib.labels import CARER, LabelSet
 from emolib.llama.gguf import check_fits, read_header
 from emolib.llama.server import CHAT_TASK, EmotionTask, LlamaServerOptions, start_server
+from emolib.prompting.label_trie import LabelTrie
 from emolib.prompting.templates import PAPER, Prompt, get_prompt
 
 if TYPE_CHECKING:
@@ -50,33 +53,51 @@ class LlamaScorer:
     api_key: str | None = None
     server: Any = None
     seconds: float = 120.0
+    labels: LabelSet = CARER
 
     def label_logits(self, texts: Sequence[str]) -> np.ndarray:
-        """Log-probabilities [N, 6] of the labels among themselves, in the order of EMOTIONS.
+        """Return the log-probabilities [N, K] of the labels among themselves, in their order.
 
         A text that does not fit into the context is cut at its end, where torch would cut it.
         """
         prompts = [self._prompt_tokens(text.strip()) for text in texts]
+        first = self._among(prompts, self.trie.first_ids)
+        forks = [self._among([[*ids, *fork.path] for ids in prompts], fork.tokens) for fork in self.trie.forks]
+        return self.trie.scores(first, forks)
+
+    def _among(self, prompts: Sequence[Sequence[int]], tokens: Sequence[int]) -> np.ndarray:
+        """Return the log-probabilities [N, T] of `tokens` among themselves, after each prompt."""
         rows = []
         for start in range(0, len(prompts), _TEXTS_A_REQUEST):
-            rows += self._complete(prompts[start : start + _TEXTS_A_REQUEST])
+            rows += self._complete(prompts[start : start + _TEXTS_A_REQUEST], tokens)
         return np.array(rows)
 
     @cached_property
-    def label_ids(self) -> tuple[int, ...]:
-        """The first token of each label; ModelError where two are the same."""
-        ids = [tokens[0] for tokens in self._label_tokens]
-        if len(set(ids)) < len(ids):
-            raise ModelError(
-                f"under the tokenizer of {self.url} two labels begin with the same token; use another model"
-            )
-        return tuple(ids)
+    def trie(self) -> LabelTrie:
+        """The decisions that lead to a label; ModelError if two labels are the same tokens."""
+        ways = [tuple(tokens) for tokens in self._label_tokens]
+        if len(set(ways)) < len(ways):
+            raise ModelError(f"under the tokenizer of {self.url} two labels are the same tokens; use another model")
+        return LabelTrie.of(ways, self._end_id)
+
+    @cached_property
+    def _end_id(self) -> int:
+        """The token that ends a label; asked for only if one label begins another."""
+        ways = [tuple(tokens) for tokens in self._label_tokens]
+        if not any(a != b and b[: len(a)] == a for a in ways for b in ways):
+            return -1
+        found = self._post("/tokenize", {"content": self._end_of_text, "add_special": False, "parse_special": True})
+        return found["tokens"][-1]
+
+    @property
+    def _end_of_text(self) -> str:
+        return self._ask("GET", "/props").get("eos_token") or "</s>"
 
     @cached_property
     def _label_tokens(self) -> list[list[int]]:
         before = self._tokens(self.prompt.render("a"))
         found = []
-        for label in EMOTIONS:
+        for label in self.labels:
             after = self._tokens(self.prompt.render("a", label))
             if after[: len(before)] != before:
                 raise ModelError(f"the tokenizer of {self.url} joins {label!r} to the prompt; use another model")
@@ -110,14 +131,14 @@ class LlamaScorer:
         body = {"content": text, "add_special": True, "parse_special": False}
         return self._post("/tokenize", body)["tokens"]
 
-    def _complete(self, prompts: Sequence[list[int]]) -> list[list[float]]:
+    def _complete(self, prompts: Sequence[Sequence[int]], tokens: Sequence[int]) -> list[list[float]]:
         body: dict[str, Any] = {
-            "prompt": list(prompts),
+            "prompt": [list(ids) for ids in prompts],
             "n_predict": 1,
-            "logit_bias": [[token, _BIAS] for token in self.label_ids],
+            "logit_bias": [[token, _BIAS] for token in tokens],
             "samplers": ["temperature"],
             "temperature": 1.0,
-            "n_probs": len(EMOTIONS),
+            "n_probs": len(tokens),
             "post_sampling_probs": True,
             "cache_prompt": True,
             "lora": [{"id": number, "scale": scale} for number, scale in enumerate(self.scales)],
@@ -125,13 +146,13 @@ class LlamaScorer:
         answer = self._post("/completion", body)
         answers = answer if isinstance(answer, list) else [answer]
         ordered = sorted(answers, key=lambda entry: entry.get("index", 0))
-        return [self._row(entry) for entry in ordered]
+        return [self._row(entry, tokens) for entry in ordered]
 
-    def _row(self, answer: Mapping[str, Any]) -> list[float]:
+    def _row(self, answer: Mapping[str, Any], tokens: Sequence[int]) -> list[float]:
         try:
             found = answer["completion_probabilities"][0]["top_probs"]
             by_token = {entry["id"]: entry["prob"] for entry in found}
-            return [math.log(max(by_token.get(token, 0.0), _LOWEST)) for token in self.label_ids]
+            return [math.log(max(by_token.get(token, 0.0), _LOWEST)) for token in tokens]
         except (KeyError, IndexError, TypeError) as error:
             raise ServiceError(
                 f"{self.url} gave no token probabilities: it is not a llama-server of this year"
@@ -198,7 +219,13 @@ def open_gguf(model: Path, adapter: Path | None = None) -> tuple[LlamaScorer, Ma
     tokens = int(header.metadata.get(f"{header.architecture}.context_length", _MAX_TOKENS))
     server = _serve(model, adapter, min(tokens, _MAX_TOKENS))
     scales = () if adapter is None else (1.0,)
-    return LlamaScorer(server.listening_address, prompt, scales, server=server), notes
+    labels = _labels_of(notes.get("emolib.labels"))
+    return LlamaScorer(server.listening_address, prompt, scales, server=server, labels=labels), notes
+
+
+def _labels_of(written: str | None) -> LabelSet:
+    """Return the label set in the metadata of a file; files of before there were others list the six emotions."""
+    return LabelSet.from_dict(json.loads(written)) if written and written.startswith("{") else CARER
 
 
 def open_server(url: str, api_key: str | None = None, adapter: str | None = None) -> tuple[LlamaScorer, EmotionTask]:
@@ -222,7 +249,7 @@ def open_server(url: str, api_key: str | None = None, adapter: str | None = None
         raise UsageError(f"{url} has {asked}; name one of those that are loaded there with --adapter: {there}")
     task = EmotionTask.parse(loaded[names.index(adapter)].get("task_name", "")) or EmotionTask()
     scales = [float(name == adapter) for name in names]
-    return replace(scorer, scales=scales, prompt=get_prompt(task.prompt)), task
+    return replace(scorer, scales=scales, prompt=get_prompt(task.prompt, task.labels), labels=task.labels), task
 
 
 def _serve(model: Path, adapter: Path | None, slot_tokens: int) -> Any:

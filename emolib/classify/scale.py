@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emolib.emotions import DEFAULT_EMOTION_MODEL, EMOTIONS
+from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import MissingDependency, UsageError
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ class ClassifyWorker:
         self._column = column
 
     def __call__(self, batch: Batch) -> Batch:
-        """`batch` with `label`, `confidence`, `abstained`, and a probability for each emotion, a column each."""
+        """`batch` with `label`, `confidence`, `abstained`, and a probability for each label, a column each."""
         scores = self._classifier.classify([str(text) for text in batch[self._column]])
         found = {
             "label": np.array([one.label for one in scores]),
             "confidence": np.array([one.confidence for one in scores]),
             "abstained": np.array([one.abstained for one in scores]),
-            **{label: np.array([one.probabilities[label] for one in scores]) for label in EMOTIONS},
+            **{label: np.array([one.probabilities[label] for one in scores]) for label in self._classifier.labels},
         }
         return {**batch, **found}
 

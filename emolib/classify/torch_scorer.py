@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emolib.emotions import EMOTIONS
-
 if TYPE_CHECKING:
     from emolib.emotion_model import EmotionModel
     from emolib.prompting.encoding import PromptEncoder
@@ -26,7 +24,7 @@ _ONE_CORE_TOKENS = 48
 
 @dataclass(frozen=True)
 class TorchScorer:
-    """Scores from the logits of the labels' first tokens, which are distinct (`PromptEncoder` makes sure)."""
+    """Scores from the logits of the tokens that tell the labels apart (`emolib.prompting.label_trie`)."""
 
     model: Any
     encoder: PromptEncoder
@@ -45,19 +43,18 @@ class TorchScorer:
         return cls(loaded.model, loaded.encoder, prefix, _BATCH_TOKENS.get(loaded.model.device.type, 4096))
 
     def label_logits(self, texts: Sequence[str]) -> np.ndarray:
-        """Scores [N, 6] of `texts` in the order of EMOTIONS, in float32."""
+        """Return the scores [N, K] of `texts` in the order of the labels, in float32."""
         import torch
 
         from emolib.prompting.encoding import pad_texts
-        from emolib.prompting.prefix import first_label_logits
+        from emolib.prompting.prefix import label_scores
 
         suffixes = [self.encoder.suffix_ids(text) for text in texts]
-        scores = np.empty((len(texts), len(EMOTIONS)), dtype=np.float32)
+        scores = np.empty((len(texts), len(self.encoder.labels)), dtype=np.float32)
         with torch.inference_mode(), _cores_for(sum(map(len, suffixes))):
             for rows in length_batches([len(ids) for ids in suffixes], self.batch_tokens):
                 input_ids, last = pad_texts([suffixes[row] for row in rows], pad_id=self.encoder.end_id)
-                logits = first_label_logits(self.model, self.prefix, input_ids, last, self.encoder.first_label_ids)
-                scores[rows] = logits.float().cpu().numpy()
+                scores[rows] = label_scores(self.model, self.encoder, self.prefix, input_ids, last)
         return scores
 
 

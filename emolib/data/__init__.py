@@ -7,7 +7,7 @@ from emolib.data.clean_settings import RULES, CleanSettings
 from emolib.data.conversations import ConversationCorpus, load_conversations
 from emolib.data.corpus import Corpus, load_split
 from emolib.data.label_issues import LabelIssues, find_label_issues
-from emolib.data.labels import parse_label_names
+from emolib.data.labels import LabelRules, parse_label_rules
 from emolib.data.report import CleanReport
 from emolib.data.sample import neutral_sentences, sample_corpus, sample_path
 
@@ -18,12 +18,13 @@ __all__ = [
     "ConversationCorpus",
     "Corpus",
     "LabelIssues",
+    "LabelRules",
     "clean_corpus",
     "find_label_issues",
     "load_conversations",
     "load_split",
     "neutral_sentences",
-    "parse_label_names",
+    "parse_label_rules",
     "sample_corpus",
     "sample_path",
 ]

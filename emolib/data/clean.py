@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 from emolib.data.clean_settings import CleanSettings
 from emolib.data.frames import FRAME, Frame, is_frame
-from emolib.data.labels import label_map, why_unknown
+from emolib.data.labels import LabelReader
 from emolib.data.readers import Columns, find_sources, read_source
 from emolib.data.repair import REPAIRS, SIMPLE, repair
 from emolib.data.report import CleanReport, RuleCount, find_conflicts
 from emolib.data.split import divide
-from emolib.data.table import SPLITS, Reject, Table
-from emolib.emotions import EMOTIONS
+from emolib.data.table import LABELS_FILE, SPLITS, Reject, Table
 from emolib.errors import InputError
 from emolib.files import atomic_path, storage_errors, write_json, write_text
+from emolib.labels import CARER, SEPARATOR, LabelSet
 
 if TYPE_CHECKING:
     import polars as pl
@@ -57,7 +57,8 @@ def clean_corpus(
     `datasets.Dataset`, or a mapping of splits to these.
 
     `out` gets train.jsonl, validation.jsonl and test.jsonl (those that have rows; text, label, and soft where
-    there is one), rejects.jsonl, report.json and report.html; with `arrow` a `datasets` folder too. Files of other
+    there is one), labels.json (the label set), rejects.jsonl, report.json and report.html; with `arrow` a `datasets`
+    folder too. Files of other
     names in `out` are left alone. Sources named train, validation or test keep their split; the rest is divided.
     `progress` is called with the name of each stage. Raises InputError where no row is left.
     """
@@ -67,7 +68,8 @@ def clean_corpus(
     progress("reading")
     found = find_sources([sources] if isinstance(sources, str | Path) or is_frame(sources) else sources)
     tables = [table for source in found for table in read_source(source, columns)]
-    frame, rejects, orders = _frame(tables, settings)
+    reader = LabelReader(tables, settings.label_rules)
+    frame, rejects, orders = _frame(tables, reader)
     read = frame.height + len(rejects)
     if frame.is_empty():
         first = f"; the first: {rejects[0].reason} ({rejects[0].file}, line {rejects[0].line})" if rejects else ""
@@ -75,15 +77,15 @@ def clean_corpus(
     # Polars leaves the interpreter free, and the plots of the report need matplotlib, which is slow to import.
     threading.Thread(target=importlib.import_module, args=("matplotlib.figure",), daemon=True).start()
     progress("counting what is wrong")
-    findings = find_conflicts(frame)
-    kept, counts = clean_frame(frame, settings, progress)
+    findings = find_conflicts(frame, reader.labels)
+    kept, counts = clean_frame(frame, settings, progress, labels=reader.labels)
     if kept.is_empty():
         raise InputError(f"{_named(found)}: the rules drop every one of the {read} rows; see conflicts")
-    report = CleanReport.of(read, rejects, kept, counts, findings, orders, settings)
+    report = CleanReport.of(read, rejects, kept, counts, findings, orders, settings, reader.labels)
     progress("writing")
-    _write(kept, rejects, report, out)
+    _write(kept, rejects, report, out, reader.labels)
     if settings.arrow:
-        _write_arrow(kept, out / "arrow")
+        _write_arrow(kept, out / "arrow", reader.labels)
     return report
 
 
@@ -92,7 +94,11 @@ def _named(sources: Sequence[str | Path | Frame]) -> str:
 
 
 def clean_frame(
-    frame: pl.DataFrame, settings: CleanSettings, progress: Callable[[str], None] = lambda stage: None
+    frame: pl.DataFrame,
+    settings: CleanSettings,
+    progress: Callable[[str], None] = lambda stage: None,
+    *,
+    labels: LabelSet = CARER,
 ) -> tuple[pl.DataFrame, list[RuleCount]]:
     """Apply the rules to a frame with index, split, text, label and soft; what is kept, and a count a rule.
 
@@ -106,7 +112,7 @@ def clean_frame(
     steps: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
         "empty": lambda rows: rows.filter(pl.col("text").str.len_chars() >= 2),
         "too_long": lambda rows: _without_too_long(rows, settings),
-        "conflicts": lambda rows: _without_conflicts(rows, settings.conflicts),
+        "conflicts": lambda rows: _without_conflicts(rows, settings.conflicts, labels),
         "duplicates": lambda rows: _first_of_each(rows, ["pool", "key", "label"]),
         "near_duplicates": lambda rows: _without_near_duplicates(rows, settings.near_threshold),
         "leakage": _without_leaks,
@@ -123,14 +129,14 @@ def clean_frame(
     return divide(frame, settings.validation_share, settings.test_share, settings.seed).sort("index"), counts
 
 
-def _frame(tables: Sequence[Table], settings: CleanSettings) -> tuple[pl.DataFrame, list[Reject], dict[str, str]]:
+def _frame(tables: Sequence[Table], reader: LabelReader) -> tuple[pl.DataFrame, list[Reject], dict[str, str]]:
     """All rows with a known label in one frame; the others as rejects; how each table's labels were read."""
     import polars as pl
 
     frames, rejects, orders = [], [], {}
     for number, table in enumerate(tables):
         rejects += table.rejects
-        meanings, orders[table.name] = label_map(table, settings.label_names)
+        meanings, orders[table.name] = reader.meanings(table)
         unknown = {label for label, meaning in meanings.items() if meaning is None}
         frame = pl.DataFrame(
             {
@@ -139,13 +145,13 @@ def _frame(tables: Sequence[Table], settings: CleanSettings) -> tuple[pl.DataFra
                 "split": pl.repeat(table.split, len(table.texts), dtype=pl.String, eager=True),
                 "text": table.texts,
                 "label": table.labels,
-                "soft": _soft_column(table),
+                "soft": _soft_column(table, reader.labels),
             }
         )
         if unknown:
             bad = frame.filter(pl.col("label").is_in(list(unknown)))
             rejects += [
-                Reject(table.name, line, text[:200], why_unknown(label))
+                Reject(table.name, line, text[:200], reader.why_unknown(label, table))
                 for line, text, label in zip(bad["line"], bad["text"], bad["label"], strict=True)
             ]
             frame = frame.filter(~pl.col("label").is_in(list(unknown)))
@@ -158,12 +164,12 @@ def _frame(tables: Sequence[Table], settings: CleanSettings) -> tuple[pl.DataFra
     )
 
 
-def _soft_column(table: Table) -> pl.Series:
+def _soft_column(table: Table, labels: LabelSet) -> pl.Series:
     import polars as pl
 
     if not any(table.soft):
         return pl.repeat(None, len(table.texts), dtype=pl.List(pl.Float64), eager=True)
-    values = [soft and [float(soft.get(label, 0.0)) for label in EMOTIONS] for soft in table.soft]
+    values = [soft and [float(soft.get(label, 0.0)) for label in labels] for soft in table.soft]
     return pl.Series(values, dtype=pl.List(pl.Float64))
 
 
@@ -239,7 +245,7 @@ def _without_too_long(frame: pl.DataFrame, settings: CleanSettings) -> pl.DataFr
     return frame.filter(~pl.col("index").is_in(long))
 
 
-def _without_conflicts(frame: pl.DataFrame, policy: str) -> pl.DataFrame:
+def _without_conflicts(frame: pl.DataFrame, policy: str, labels: LabelSet) -> pl.DataFrame:
     import polars as pl
 
     same_text = ["pool", "key"]
@@ -260,21 +266,21 @@ def _without_conflicts(frame: pl.DataFrame, policy: str) -> pl.DataFrame:
     if policy == "majority":
         winners = top.filter(pl.len().over(same_text) == 1).select(*same_text, "label")
         return pl.concat([calm, disputed.join(winners, on=[*same_text, "label"], how="semi")]).sort("index")
-    return pl.concat([calm, _with_soft_labels(disputed, same_text)]).sort("index")
+    return pl.concat([calm, _with_soft_labels(disputed, same_text, labels)]).sort("index")
 
 
-def _with_soft_labels(disputed: pl.DataFrame, same_text: list[str]) -> pl.DataFrame:
+def _with_soft_labels(disputed: pl.DataFrame, same_text: list[str], labels: LabelSet) -> pl.DataFrame:
     """One row a text: the share of each label, and as its label the one with the largest share."""
     import polars as pl
 
-    own = [pl.when(pl.col("label") == label).then(1.0).otherwise(0.0) for label in EMOTIONS]
+    own = [pl.when(pl.col("label") == label).then(1.0).otherwise(0.0) for label in labels]
     weights = pl.when(pl.col("soft").is_null()).then(pl.concat_list(own)).otherwise(pl.col("soft"))
     rows = disputed.with_columns(soft=weights)
     shares = rows.group_by(same_text).agg(
-        pl.concat_list([pl.col("soft").list.get(place).mean() for place in range(len(EMOTIONS))]).alias("soft")
+        pl.concat_list([pl.col("soft").list.get(place).mean() for place in range(len(labels))]).alias("soft")
     )
     first = _first_of_each(rows, same_text).drop("soft", "label").join(shares, on=same_text)
-    names = pl.col("soft").list.arg_max().replace_strict(dict(enumerate(EMOTIONS)), return_dtype=pl.String)
+    names = pl.col("soft").list.arg_max().replace_strict(dict(enumerate(labels)), return_dtype=pl.String)
     return first.with_columns(label=names).select(disputed.columns)
 
 
@@ -299,7 +305,7 @@ def _without_leaks(frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
-def _write(kept: pl.DataFrame, rejects: Sequence[Reject], report: CleanReport, out: Path) -> None:
+def _write(kept: pl.DataFrame, rejects: Sequence[Reject], report: CleanReport, out: Path, labels: LabelSet) -> None:
     import json
 
     from emolib.data.page import write_page
@@ -311,23 +317,26 @@ def _write(kept: pl.DataFrame, rejects: Sequence[Reject], report: CleanReport, o
             path.unlink(missing_ok=True)
         else:
             with atomic_path(path) as temporary:
-                _json_rows(rows).write_ndjson(temporary)
+                _json_rows(rows, labels).write_ndjson(temporary)
+    write_json(out / LABELS_FILE, labels.as_dict())
     lines = [json.dumps(reject.__dict__, ensure_ascii=False) + "\n" for reject in rejects]
     write_text(out / "rejects.jsonl", "".join(lines))
     write_page(report, out / "report.html")
     write_json(out / "report.json", report.as_dict())
 
 
-def _json_rows(rows: pl.DataFrame) -> pl.DataFrame:
+def _json_rows(rows: pl.DataFrame, labels: LabelSet) -> pl.DataFrame:
     import polars as pl
 
+    if labels.multi_label:
+        return rows.select("text", label=pl.col("label").str.split(SEPARATOR))
     if rows["soft"].is_null().all():
         return rows.select("text", "label")
-    weights = pl.struct([pl.col("soft").list.get(place).alias(label) for place, label in enumerate(EMOTIONS)])
+    weights = pl.struct([pl.col("soft").list.get(place).alias(label) for place, label in enumerate(labels)])
     return rows.select("text", "label", soft=pl.when(pl.col("soft").is_null()).then(None).otherwise(weights))
 
 
-def _write_arrow(kept: pl.DataFrame, folder: Path) -> None:
+def _write_arrow(kept: pl.DataFrame, folder: Path, labels: LabelSet) -> None:
     """The splits as a `datasets.DatasetDict` on disk."""
     import shutil
 
@@ -337,7 +346,7 @@ def _write_arrow(kept: pl.DataFrame, folder: Path) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     with storage_errors(folder):
         splits: dict[str, Any] = {
-            split: datasets.Dataset.from_list(_json_rows(kept.filter(split=split)).to_dicts())
+            split: datasets.Dataset.from_list(_json_rows(kept.filter(split=split), labels).to_dicts())
             for split in SPLITS
             if not kept.filter(split=split).is_empty()
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from emolib.data.labels import LabelRules
 from emolib.data.repair import REPAIRS
 from emolib.errors import UsageError
 
@@ -26,8 +27,8 @@ class CleanSettings:
     `rules` are those that are applied (all by default). `conflicts` says what becomes of equal texts with
     different labels: `drop` them all, keep the `majority` label (dropped where there is none), or keep one
     text with a `soft` label, the share of each label. `max_tokens` counts with the tokenizer of `tokenizer`.
-    The shares divide sources that name no split. `text_column`, `label_column` and `label_names` (the names of
-    numeric labels from 0 on) are found where they are None.
+    The shares divide sources that name no split. `text_column` and `label_column` are found if they are None, and so
+    is all that `label_rules` says of the labels.
     """
 
     rules: tuple[str, ...] = _help(RULES, "rules to apply")
@@ -40,7 +41,7 @@ class CleanSettings:
     seed: int = _help(3407, "seed of the division into splits")
     text_column: str | None = _help(None, "column of the texts (default: found by its name)")
     label_column: str | None = _help(None, "column of the labels (default: found by its name)")
-    label_names: tuple[str, ...] | None = _help(None, "names of numeric labels from 0 on (default: found and checked)")
+    label_rules: LabelRules = field(default_factory=LabelRules)
     arrow: bool = _help(False, "write a datasets folder (Arrow) too")
 
     def __post_init__(self) -> None:

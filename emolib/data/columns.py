@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from emolib.data.labels import is_label, is_numeric_label
 from emolib.errors import InputError, UsageError
+from emolib.labels import MOST_LABELS
 
-__all__ = ["Columns", "find_columns", "find_columns_by_content", "is_header"]
+__all__ = [
+    "Columns",
+    "find_columns",
+    "find_columns_by_content",
+    "find_label_columns",
+    "find_text_column",
+    "is_header",
+    "is_switch",
+    "switched_on",
+]
 
 _TEXT_NAMES = ("text", "sentence", "content", "utterance", "tweet", "comment", "document", "input")
 _LABEL_NAMES = ("label", "emotion", "labels", "emotions", "class", "target", "category", "sentiment")
 #: What numbers the rows, and is never taken for the label beside a text.
 _INDEX_NAMES = ("", "id", "ids", "idx", "index", "line", "number", "no", "nr", "row", "unnamed: 0", "__index_level_0__")
+#: What says that a text has a label or not, in a table with one column per label.
+_SWITCHES = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 #: The share of labels that a column without a name needs to be the column of the labels.
 _MOST = 0.8
 
@@ -38,6 +50,15 @@ def is_header(names: Sequence[str], columns: Columns) -> bool:
     return named(columns.text, _TEXT_NAMES) and named(columns.label, _LABEL_NAMES)
 
 
+def find_text_column(path: Path | str, header: Sequence[str], columns: Columns) -> int:
+    """Return the place of the text under `header`; InputError if several could be meant or none."""
+    names = [name.strip().lower() for name in header]
+    found = _find_column(path, names, columns.text, _TEXT_NAMES, "--text-column")
+    if found is None:
+        raise InputError(f"{path} has no column for the text among {', '.join(header)}; name it with --text-column")
+    return found
+
+
 def find_columns(path: Path | str, header: Sequence[str], columns: Columns) -> tuple[int, int] | None:
     """Return the places of text and label under `header`, or None if it is no header but a row.
 
@@ -56,6 +77,35 @@ def find_columns(path: Path | str, header: Sequence[str], columns: Columns) -> t
     return text, label
 
 
+def find_label_columns(header: Sequence[str], rows: Sequence[Sequence[object]], columns: Columns) -> dict[int, str]:
+    """Return the places and names of columns that are one label each: 1 if the text has it, else 0.
+
+    There are none if a column is named as that of the labels, if no column is named as that of the texts, or if fewer
+    than two columns hold nothing but 0 and 1.
+    """
+    names = [name.strip().lower() for name in header]
+    text = columns.text.strip().lower() if columns.text else None
+    texts = [name for name in names if (name == text if text else name in _TEXT_NAMES)]
+    if columns.label is not None or not texts or not rows or set(names) & set(_LABEL_NAMES):
+        return {}
+    found = {
+        place: header[place].strip()
+        for place, name in enumerate(names)
+        if name not in (*_INDEX_NAMES, *texts) and all(is_switch(row[place]) for row in rows if place < len(row))
+    }
+    return found if len(found) > 1 else {}
+
+
+def is_switch(value: object) -> bool:
+    """Return whether `value` is a 0 or a 1, as a number, a truth value or text."""
+    return str(value).strip().lower() in _SWITCHES
+
+
+def switched_on(row: Sequence[object], labels: Mapping[int, str]) -> str:
+    """Return the labels of a row whose columns are 1, joined with commas."""
+    return ",".join(name for place, name in labels.items() if _SWITCHES.get(str(row[place]).strip().lower()))
+
+
 def find_columns_by_content(path: Path | str, rows: Sequence[Sequence[str]]) -> tuple[int, int]:
     """Return the places of text and label in `rows` without a header; the first two if the labels are unknown ones.
 
@@ -68,10 +118,18 @@ def find_columns_by_content(path: Path | str, rows: Sequence[Sequence[str]]) -> 
     columns = list(zip(*(row for row in rows if len(row) == width), strict=True))
     candidates = [place for place, column in enumerate(columns) if _share(is_label, column) >= _MOST]
     if not candidates:
+        candidates = [place for place, column in enumerate(columns) if _repeats(column)]
+    if not candidates or len(candidates) == width:
         return 0, 1
     label = min(candidates, key=lambda place: (_share(is_numeric_label, columns[place]), len(set(columns[place]))))
     others = [place for place in range(width) if place != label]
     return max(others, key=lambda place: sum(map(len, columns[place]))), label
+
+
+def _repeats(column: Sequence[str]) -> bool:
+    """Return whether a column holds few short values, again and again, as labels that nobody knows do."""
+    values = set(column)
+    return 2 * len(values) <= len(column) and len(values) <= MOST_LABELS and max(map(len, values)) <= 40
 
 
 def _share(holds: object, column: Sequence[str]) -> float:

@@ -5,11 +5,20 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from emolib.data.columns import Columns, find_columns, find_columns_by_content, is_header
+from emolib.data.columns import (
+    Columns,
+    find_columns,
+    find_columns_by_content,
+    find_label_columns,
+    find_text_column,
+    is_header,
+    is_switch,
+    switched_on,
+)
 from emolib.data.labels import is_label
 from emolib.data.rows import Rows
 from emolib.errors import InputError
@@ -29,13 +38,21 @@ _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a file is to be read: `start` is the index of the first line of rows, `width` the fields in a row."""
+    """How a file is to be read: `start` is the index of the first line of rows, `width` the fields in a row.
+
+    In a file with one column per label, `columns` has their places and names, and `label` is the last of them.
+    """
 
     delimiter: str
     start: int
     width: int
     text: int
     label: int
+    columns: Mapping[int, str] = field(default_factory=dict)
+
+    def label_of(self, fields: Sequence[str]) -> str:
+        """Return the label of a row as written."""
+        return switched_on(fields, self.columns) if self.columns else fields[self.label]
 
 
 def read_delimited(lines: Sequence[str], rows: Rows, path: Path, columns: Columns, delimiter: str = ",") -> None:
@@ -48,8 +65,10 @@ def read_delimited(lines: Sequence[str], rows: Rows, path: Path, columns: Column
         if len(fields) <= max(layout.text, layout.label):
             reason = f"the row has {len(fields)} fields, and the label is in field {layout.label + 1}"
             rows.reject(line, " | ".join(fields), reason)
+        elif not (label := layout.label_of(fields)) and layout.columns:
+            rows.reject(line, fields[layout.text], "none of the label columns is 1")
         else:
-            rows.add(line, fields[layout.text], fields[layout.label])
+            rows.add(line, fields[layout.text], label)
 
 
 def _find_layout(lines: Sequence[str], path: Path, columns: Columns, delimiter: str) -> _Layout | None:
@@ -66,6 +85,9 @@ def _find_layout(lines: Sequence[str], path: Path, columns: Columns, delimiter: 
     parsed = [_fields(line, delimiter) for line in sample]
     if len(parsed[0]) < 2 and not hint and not any(len(fields) > 1 for fields in parsed):
         raise InputError(f"{path} has one column; a corpus has a text and a label in each row")
+    if labels := find_label_columns(parsed[0], parsed[1:], columns):
+        text = find_text_column(path, parsed[0], columns)
+        return _Layout(delimiter, start + 1, len(parsed[0]), text, max(labels), labels)
     found = find_columns(path, parsed[0], columns)
     if found:
         return _Layout(delimiter, start + 1, len(parsed[0]), *found)
@@ -158,15 +180,15 @@ def _is_row(fields: Sequence[str], layout: _Layout, seen: set[str]) -> bool:
     if len(fields) != layout.width:
         return False
     label = fields[layout.label]
-    return label in seen or (is_label(label) and label == label.strip())
+    return label in seen or (bool(layout.columns) and is_switch(label)) or (is_label(label) and label == label.strip())
 
 
 def _unquoted(line: str, delimiter: str) -> list[str]:
     """Split `line` at every delimiter; a pair of quotes around a whole field is removed."""
     fields = []
-    for field in line.split(delimiter):
-        bare = field.strip()
+    for written in line.split(delimiter):
+        bare = written.strip()
         if len(bare) > 1 and bare[0] == bare[-1] == '"':
-            field = bare[1:-1].replace('""', '"').replace('\\"', '"')
-        fields.append(field)
+            written = bare[1:-1].replace('""', '"').replace('\\"', '"')
+        fields.append(written)
     return fields

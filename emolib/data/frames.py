@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emolib.data.columns import Columns, find_columns
+from emolib.data.columns import Columns, find_columns, find_label_columns, find_text_column, switched_on
 from emolib.data.rows import Rows, label_text
 from emolib.data.table import SPLIT_NAMES, Reject, Table
 from emolib.errors import InputError
@@ -14,12 +14,21 @@ from emolib.errors import InputError
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["FRAME", "Frame", "is_frame", "read_frame", "read_frames"]
+__all__ = ["FRAME", "Frame", "class_names", "is_frame", "read_frame", "read_frames"]
 
 #: A table in memory: see `is_frame`.
 Frame = Any
+#: Rows in which columns of labels are found.
+_SAMPLE = 200
 #: How a table without a name is called.
 FRAME = "the DataFrame"
+
+
+def class_names(feature: Any) -> tuple[str, ...] | None:
+    """Return the names that a `ClassLabel` of datasets, or a list of one, gives its numbers."""
+    feature = getattr(feature, "feature", feature)
+    names = getattr(feature, "names", None)
+    return tuple(names) if names else None
 
 
 def is_frame(source: Any) -> bool:
@@ -40,15 +49,18 @@ def read_frames(source: Frame, columns: Columns, split: str | None = None) -> li
         return [table for name, frame in splits for table in read_frames(frame, columns, name)]
     name = f"{FRAME} {split}" if split else FRAME
     rows, label = read_frame(_in_polars(source), name, columns)
-    names = getattr(getattr(source, "features", {}).get(label), "names", None)
+    names = class_names(getattr(source, "features", {}).get(label))
     rejects = [Reject(name, *reject) for reject in rows.rejects]
-    return [Table(name, split, *rows.columns(), rows.soft, rejects, tuple(names) if names else None)]
+    return [Table(name, split, *rows.columns(), rows.soft, rejects, names)]
 
 
 def read_frame(frame: pl.DataFrame, source: Path | str, columns: Columns) -> tuple[Rows, str]:
     """Return the rows of `frame`, which `source` names in errors, and the name of its label column."""
     import polars as pl
 
+    switches = find_label_columns(frame.columns, frame.head(_SAMPLE).rows(), columns)
+    if switches:
+        return _read_switches(frame, find_text_column(source, frame.columns, columns), switches)
     found = find_columns(source, frame.columns, columns)
     if found is None:
         raise InputError(
@@ -73,6 +85,18 @@ def read_frame(frame: pl.DataFrame, source: Path | str, columns: Columns) -> tup
         else:
             rows.add(line, content, name)
     return rows, label.name
+
+
+def _read_switches(frame: pl.DataFrame, text: int, labels: Mapping[int, str]) -> tuple[Rows, str]:
+    """Return the rows of a table with one column per label."""
+    rows = Rows()
+    for line, row in enumerate(frame.iter_rows(), start=1):
+        label = switched_on(row, labels)
+        if isinstance(row[text], str) and label:
+            rows.add(line, row[text], label)
+        else:
+            rows.reject(line, str(row[text] or ""), "the text is missing, or none of the label columns is 1")
+    return rows, ""
 
 
 def _in_polars(source: Frame) -> pl.DataFrame:

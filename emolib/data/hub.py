@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from emolib.data.columns import Columns, find_columns
+from emolib.data.frames import class_names
+from emolib.data.rows import label_text
 from emolib.data.table import Table
 from emolib.errors import InputError, MissingDependency
 from emolib.hub import hub_is_offline, hub_problem
@@ -54,12 +57,19 @@ def read_hub(source: str) -> list[Table]:
 def _table(source: str, split: str | None, rows: Any) -> Table:
     import polars as pl
 
-    names = getattr(rows.features["label"], "names", None)
+    text, label = _columns(source, list(rows.features))
     return Table(
         f"{source}/{split or 'all'}",
         split,
         pl.Series(range(1, len(rows) + 1), dtype=pl.UInt32),
-        pl.Series(list(rows["text"]), dtype=pl.String),
-        pl.Series([str(label) for label in rows["label"]], dtype=pl.String),
-        label_names=tuple(names) if names else None,
+        pl.Series(list(rows[text]), dtype=pl.String),
+        pl.Series([label_text(written) or "" for written in rows[label]], dtype=pl.String),
+        label_names=class_names(rows.features[label]),
     )
+
+
+def _columns(source: str, names: list[str]) -> tuple[str, str]:
+    found = find_columns(source, names, Columns())
+    if found is None:
+        raise InputError(f"{source} has the columns {', '.join(names)}, none of them for text and label")
+    return names[found[0]], names[found[1]]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from emolib.data.columns import Columns, find_columns, is_header
+from emolib.data.columns import Columns, find_columns, find_label_columns, find_text_column, is_header
 from emolib.data.rows import Rows, label_text
 
 __all__ = ["read_json"]
@@ -22,21 +22,33 @@ _BETWEEN = re.compile(r"[\s,]*")
 
 def read_json(lines: Sequence[str], rows: Rows, path: Path, columns: Columns) -> None:
     """Read `lines` into `rows`. A row is numbered by the line it begins on, or by its place in the list."""
-    places: dict[tuple[str, ...], tuple[str, str]] = {}
+    places: dict[tuple[str, ...], tuple[str, tuple[str, ...]]] = {}
     for number, record in _records(lines, rows, columns):
         if not isinstance(record, dict):
             rows.reject(number, _shown(record), "not a JSON object")
             continue
         keys = tuple(record)
         if keys not in places:
-            names = [key for key in keys if key != "soft"]
-            found = find_columns(path, names, columns)
-            places[keys] = (names[found[0]], names[found[1]]) if found else ("text", "label")
-        _add_record(number, record, places[keys], rows)
+            places[keys] = _places(path, record, columns)
+        _add_record(number, record, *places[keys], rows)
 
 
-def _add_record(number: int, record: dict[str, Any], places: tuple[str, str], rows: Rows) -> None:
-    text, label, soft = record.get(places[0]), record.get(places[1]), record.get("soft")
+def _places(path: Path, record: dict[str, Any], columns: Columns) -> tuple[str, tuple[str, ...]]:
+    """Return the keys of the text and of the label, or of the labels in a table with one column per label."""
+    names = [key for key in record if key != "soft"]
+    switches = find_label_columns(names, [[record[name] for name in names]], columns)
+    if switches:
+        return names[find_text_column(path, names, columns)], tuple(switches.values())
+    found = find_columns(path, names, columns)
+    return (names[found[0]], (names[found[1]],)) if found else ("text", ("label",))
+
+
+def _add_record(number: int, record: dict[str, Any], text_key: str, label_keys: tuple[str, ...], rows: Rows) -> None:
+    text, soft = record.get(text_key), record.get("soft")
+    if len(label_keys) > 1:
+        label = [name for name in label_keys if record.get(name)] or None
+    else:
+        label = record.get(label_keys[0])
     name = label_text(label)
     if not isinstance(text, str):
         rows.reject(number, _shown(record), "the text is missing or is no string")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from emolib import html_pages
 from emolib.data.report import CleanReport
-from emolib.emotions import EMOTIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,11 +50,13 @@ def _figure(title: str) -> tuple[Figure, object]:
 def _balance_figure(balance: Mapping[str, Mapping[str, int]]) -> Figure:
     figure, axes = _figure("Texts per label")
     width = 0.8 / max(len(balance), 1)
+    labels = list(dict.fromkeys(label for counts in balance.values() for label in counts))
     colours = {"train": _BLUE, "validation": _GREY, "test": _ORANGE}
     for place, (split, counts) in enumerate(balance.items()):
-        xs = [index + (place - (len(balance) - 1) / 2) * width for index in range(len(EMOTIONS))]
-        axes.bar(xs, [counts.get(label, 0) for label in EMOTIONS], width, label=split, color=colours[split])
-    axes.set_xticks(range(len(EMOTIONS)), EMOTIONS)
+        xs = [index + (place - (len(balance) - 1) / 2) * width for index in range(len(labels))]
+        axes.bar(xs, [counts.get(label, 0) for label in labels], width, label=split, color=colours[split])
+    upright = sum(map(len, labels)) > 80
+    axes.set_xticks(range(len(labels)), labels, rotation=90 if upright else 0)
     axes.legend(frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
     return figure
 

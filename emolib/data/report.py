@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from emolib.data.table import SPLITS, Reject
-from emolib.emotions import EMOTIONS
+from emolib.labels import CARER, LabelSet
 
 if TYPE_CHECKING:
     import polars as pl
@@ -83,6 +84,7 @@ class CleanReport:
     reject_reasons: Mapping[str, int]
     label_order: Mapping[str, str]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -94,6 +96,7 @@ class CleanReport:
         findings: Findings,
         label_order: Mapping[str, str],
         settings: CleanSettings,
+        labels: LabelSet = CARER,
     ) -> CleanReport:
         """The report of a finished cleaning; raises AssertionError where the counts do not add up."""
         dropped = sum(rule.dropped for rule in rules)
@@ -108,11 +111,12 @@ class CleanReport:
             len(rejects),
             tuple(rules),
             findings,
-            _balance(kept),
+            _balance(kept, labels),
             _lengths(kept["text"]),
             reasons,
             dict(label_order),
-            {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()},
+            _plain(settings),
+            labels.as_dict(),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -140,7 +144,21 @@ def _verb(rule: RuleCount) -> str:
     return f"{'- ' if rule.dropped else '~ '}{rule.name}"
 
 
-def find_conflicts(frame: pl.DataFrame) -> Findings:
+def _plain(settings: CleanSettings) -> dict[str, Any]:
+    """Return the settings ready for JSON; of the labels what was given."""
+    found = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(settings).items()}
+    rules = found.pop("label_rules")
+    return {
+        **found,
+        "labels": rules.labels and list(rules.labels),
+        "vocabulary": rules.vocabulary and rules.vocabulary.name,
+        "map": dict(rules.mapping),
+        "label_names": rules.names and list(rules.names),
+        "multi_label": rules.multi_label,
+    }
+
+
+def find_conflicts(frame: pl.DataFrame, label_set: LabelSet = CARER) -> Findings:
     """What is wrong in a frame with split (null: none), text and label, by text as it stands."""
     import polars as pl
 
@@ -162,7 +180,7 @@ def find_conflicts(frame: pl.DataFrame) -> Findings:
         distinct,
         {split: rows[split] - distinct[split] for split in rows},
         {split: contested.filter(split=split).height for split in rows},
-        _pairs(contested),
+        _pairs(contested, label_set),
         {pair: found.height for pair, found in leaks.items()},
         {pair: found.filter(pl.col("labels") != pl.col("labels_right")).height for pair, found in leaks.items()},
         {split: round(right[split] / rows[split], 6) for split in rows},
@@ -175,10 +193,10 @@ def _by_split(texts: pl.DataFrame, what: pl.Expr, splits: Iterable[str] = ()) ->
     return dict.fromkeys(splits, 0) | {split: int(value) for split, value in counts}
 
 
-def _pairs(contested: pl.DataFrame) -> dict[str, int]:
+def _pairs(contested: pl.DataFrame, label_set: LabelSet) -> dict[str, int]:
     counts: dict[str, int] = {}
     for labels, texts in contested.group_by("labels").len().rows():
-        ordered = [label for label in EMOTIONS if label in labels]
+        ordered = sorted(labels, key=lambda label: [label_set.index(name) for name in label_set.labels_of(label)])
         for left, right in combinations(ordered, 2):
             counts[f"{left}/{right}"] = counts.get(f"{left}/{right}", 0) + texts
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
@@ -193,10 +211,14 @@ def _leaks(texts: pl.DataFrame, present: Collection[str]) -> dict[str, pl.DataFr
     return found
 
 
-def _balance(kept: pl.DataFrame) -> dict[str, dict[str, int]]:
-    counts = {(split, label): count for split, label, count in kept.group_by("split", "label").len().rows()}
+def _balance(kept: pl.DataFrame, label_set: LabelSet) -> dict[str, dict[str, int]]:
+    """Return how many texts of each split have each label."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for split, written, count in kept.group_by("split", "label").len().rows():
+        for label in label_set.labels_of(written):
+            counts[split, label] += count
     splits = [split for split in SPLITS if any(found == split for found, _ in counts)]
-    return {split: {label: counts[split, label] for label in EMOTIONS if (split, label) in counts} for split in splits}
+    return {split: {label: counts[split, label] for label in label_set if (split, label) in counts} for split in splits}
 
 
 def _lengths(texts: pl.Series) -> dict[str, Any]:

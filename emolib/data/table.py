@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["SPLITS", "SPLIT_NAMES", "Reject", "Table"]
+__all__ = ["LABELS_FILE", "SPLITS", "SPLIT_NAMES", "Reject", "Table"]
+
+#: The label set of a cleaned folder.
+LABELS_FILE = "labels.json"
 
 SPLITS = ("train", "validation", "test")
 #: Words that say a split in the names of files and tables.

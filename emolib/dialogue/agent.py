@@ -34,7 +34,7 @@ from emolib.dialogue.state import Phase, State
 from emolib.dialogue.threads import in_thread
 from emolib.dialogue.trace import Trace
 from emolib.dialogue.turn import Turn
-from emolib.emotions import EmotionScores
+from emolib.labels import EmotionScores
 from emolib.speakable import speakable
 from emolib.stack import Engines
 

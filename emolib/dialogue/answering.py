@@ -20,8 +20,8 @@ from emolib.dialogue.safety import CALM, Distress, SafetyPolicy
 from emolib.dialogue.segment import segment, segment_stream
 from emolib.dialogue.settings import AgentSettings
 from emolib.dialogue.turn import FALLBACK
-from emolib.emotions import EmotionScores
 from emolib.errors import EmolibError, ServiceError
+from emolib.labels import EmotionScores
 from emolib.speakable import speakable
 from emolib.stack import Engines
 

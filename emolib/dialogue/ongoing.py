@@ -12,7 +12,8 @@ from emolib.dialogue.interruption import heard_words, usual_seconds
 from emolib.dialogue.policy import NEUTRAL_STYLE, ResponseStyle
 from emolib.dialogue.safety import Distress
 from emolib.dialogue.trace import Trace
-from emolib.emotions import EMOTIONS, EmotionScores
+from emolib.emotions import EMOTIONS
+from emolib.labels import EmotionScores
 
 if TYPE_CHECKING:
     from emolib.audio import AudioClip
@@ -86,7 +87,8 @@ class OngoingTurn:
     @property
     def emotion(self) -> EmotionScores:
         """The emotion of words and voice together; evenly unsure when neither is known."""
-        words = self.words or EmotionScores.from_sequence([1 / len(EMOTIONS)] * len(EMOTIONS))
+        unsure = EmotionScores.from_sequence([1 / len(EMOTIONS)] * len(EMOTIONS))
+        words = self.words.as_emotions() if self.words else unsure
         if not self.voice_emotion:
             return words
         from emolib.speech import fuse

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from emolib.chat import NEUTRAL
-from emolib.emotions import EmotionScores
+from emolib.labels import EmotionScores
 
 __all__ = ["RESPONSE_STYLES", "Policy", "ResponseStyle", "Trend", "Voice", "choose_style", "trend"]
 

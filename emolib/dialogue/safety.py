@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from emolib.dialogue.distress import assess, language_of
 from emolib.dialogue.policy import ResponseStyle, Voice
-from emolib.emotions import EmotionScores
+from emolib.labels import EmotionScores
 
 __all__ = ["CALM", "HELP_LINES", "HELP_MESSAGE", "HELP_MESSAGE_ZH", "Distress", "SafetyPolicy"]
 

@@ -15,7 +15,7 @@ from emolib.dialogue.history import History
 from emolib.dialogue.session import converse
 from emolib.dialogue.settings import AgentSettings
 from emolib.dialogue.turn import Turn
-from emolib.emotions import EmotionScores
+from emolib.labels import EmotionScores
 from emolib.stack import Engines
 from emolib.unicode import text_lines
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from emolib.dialogue.policy import Voice
 from emolib.dialogue.safety import Distress
 from emolib.dialogue.trace import Trace
-from emolib.emotions import EmotionScores
 from emolib.files import write_text
+from emolib.labels import EmotionScores
 
 if TYPE_CHECKING:
     from emolib.chat import Understanding

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from emolib.errors import InputError
 from emolib.evaluate.model_scores import ModelScores
 from emolib.evaluate.scores import Comparison, mcnemar
+from emolib.labels import LabelSet
 from emolib.tables import markdown_table, percent
 
 __all__ = ["RunComparison", "compare_runs"]
@@ -52,13 +55,21 @@ def compare_runs(first: str | Path, second: str | Path) -> RunComparison:
         raise InputError(
             f"{first} and {second} were judged on different rows; judge both with `emolib evaluate` on one --data"
         )
-    models = [ModelScores(entry["gold"], entry["generated"]) for entry in answers]
+    right = [_right(entry) for entry in answers]
     return RunComparison(
         (Path(first).name, Path(second).name),
-        (models[0].accuracy, models[1].accuracy),
-        len(models[0].gold),
-        mcnemar(models[0].right, models[1].right),
+        (float(right[0].mean()), float(right[1].mean())),
+        len(right[0]),
+        mcnemar(right[0], right[1]),
     )
+
+
+def _right(predictions: dict[str, Any]) -> np.ndarray:
+    """Return which rows [N] were right: the sets of labels of a multi-label run, else the answers to the letter."""
+    if "predicted" in predictions:
+        return np.array([a == b for a, b in zip(predictions["gold"], predictions["predicted"], strict=True)])
+    labels = LabelSet.from_dict(predictions.get("labels"))
+    return ModelScores(predictions["gold"], predictions["generated"], labels=labels).right
 
 
 def _predictions(run: Path) -> dict[str, Any]:

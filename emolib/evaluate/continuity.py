@@ -26,10 +26,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emolib.emotions import EMOTIONS
 from emolib.errors import InputError, ModelError
 from emolib.files import write_json
 from emolib.finetune.run_folder import RunFolder
+from emolib.labels import CARER, LabelSet
 from emolib.plots import forgetting
 from emolib.tables import markdown_table, percent
 
@@ -159,7 +159,7 @@ def measure_continuity(
     for name, loaded, context in models:
         tokens[name] = greedy_replies(loaded, chosen, context, max_new_tokens)
         texts = loaded.tokenizer.batch_decode(tokens[name], skip_special_tokens=True)
-        scores[name] = dialogue_scores(chosen, texts, _perplexity(loaded, chosen, context))
+        scores[name] = dialogue_scores(chosen, texts, _perplexity(loaded, chosen, context), source.labels)
     same = [ours == theirs for ours, theirs in zip(tokens["switched off"], tokens["base"], strict=True)]
     replies = {name: base.tokenizer.batch_decode(ids, skip_special_tokens=True) for name, ids in tokens.items()}
     result = Continuity(_steps(source.adapter), scores, sum(same) / len(same), replies)
@@ -170,10 +170,12 @@ def measure_continuity(
     return result
 
 
-def dialogue_scores(chosen: Sequence[Conversation], replies: Sequence[str], perplexity: float) -> DialogueScores:
-    """The figures of N replies to N conversations."""
+def dialogue_scores(
+    chosen: Sequence[Conversation], replies: Sequence[str], perplexity: float, labels: LabelSet = CARER
+) -> DialogueScores:
+    """Return the figures of N replies to N conversations; `labels` are those that a model may answer with instead."""
     words = [_WORD.findall(reply.lower()) for reply in replies]
-    locked = [reply.strip().strip(".!\"'").lower() in EMOTIONS for reply in replies]
+    locked = [labels.find(reply.strip().strip(".!\"'")) is not None for reply in replies]
     continued = [talk.continued_by(reply) for talk, reply in zip(chosen, replies, strict=True)]
     return DialogueScores(
         format_lock=_share(locked),

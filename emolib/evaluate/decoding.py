@@ -1,6 +1,6 @@
 """Greedy free generation for many texts: the prompt's constant part is run once, and only unfinished rows go on.
 
-Beside each answer stand the six label scores of the same pass, so the constrained figure costs nothing.
+Beside each answer stand the label scores of the same pass, so the constrained figure costs nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Answers", "answer_batch"]
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model made of N texts: `generated` up to the first line break or end token, and `label_logits` [N, 6]."""
+    """What a model made of N texts: `generated` up to the first line break or end token, and `label_logits` [N, K]."""
 
     generated: list[str]
     label_logits: np.ndarray
@@ -49,15 +49,18 @@ def answer_batch(
     import torch
 
     from emolib.prompting.encoding import pad_texts
-    from emolib.prompting.prefix import head, run_suffixes_cached
+    from emolib.prompting.prefix import head, label_scores, run_suffixes_cached
 
     input_ids, last = pad_texts(suffixes, pad_id=encoder.end_id)
     hidden, cache = run_suffixes_cached(model, prefix, input_ids)
     last = last.to(hidden.device)
     logits = head(model, hidden[torch.arange(len(last), device=hidden.device), last])
-    first = logits[:, list(encoder.first_label_ids)].float().cpu().numpy()
+    if encoder.trie.forks:
+        scores = label_scores(model, encoder, prefix, input_ids, last)
+    else:
+        scores = logits[:, list(encoder.trie.first_ids)].float().cpu().numpy()
     tokens = _continue(model, encoder, prefix, cache, last, logits, max_new_tokens)
-    return Answers([_text(encoder, ids) for ids in tokens], first)
+    return Answers([_text(encoder, ids) for ids in tokens], scores)
 
 
 def _continue(

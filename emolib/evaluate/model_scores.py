@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from emolib.classify.classifier import softmax
-from emolib.emotions import EMOTIONS, parse_emotion
 from emolib.evaluate import scores
 from emolib.evaluate.answers import FormatError, format_error
+from emolib.labels import CARER, LabelSet
 
-__all__ = ["ModelScores"]
+__all__ = ["ModelScores", "examples_of"]
 
 _EXAMPLES_A_KIND = 3
 
@@ -24,19 +24,21 @@ _EXAMPLES_A_KIND = 3
 class ModelScores:
     """One model's answers to N texts, and what follows from them.
 
-    `gold` and `generated` are N label names and N answers as they were generated; `label_logits` [N, 6] are the
-    scores of constrained decoding, where the model gives any; `temperature` is the one saved with the adapter.
+    `gold` and `generated` are N label names and N answers as they were generated; `label_logits` [N, K] are the
+    scores of constrained decoding, if the model gives any; `temperature` is the one saved with the adapter. The labels
+    are those of `labels`; `MultiLabelScores` is for texts with several.
     """
 
     gold: Sequence[str]
     generated: Sequence[str]
     label_logits: np.ndarray | None = None
     temperature: float = 1.0
+    labels: LabelSet = CARER
 
     @cached_property
     def gold_ids(self) -> np.ndarray:
         """The true labels [N] as numbers."""
-        return np.array([EMOTIONS.index(label) for label in self.gold])
+        return np.array([self.labels.index(label) for label in self.gold])
 
     @cached_property
     def right(self) -> np.ndarray:
@@ -45,8 +47,8 @@ class ModelScores:
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """Confusion counts [6, 7] of the free answers; the last column are format errors."""
-        return scores.confusion_counts(self.gold_ids, self._predicted, len(EMOTIONS))
+        """Confusion counts [K, K + 1] of the free answers; the last column are format errors."""
+        return scores.confusion_counts(self.gold_ids, self._predicted, len(self.labels))
 
     @property
     def accuracy(self) -> float:
@@ -55,18 +57,18 @@ class ModelScores:
 
     @property
     def format_errors(self) -> int:
-        """How many answers are none of the six labels."""
+        """How many answers are none of the labels."""
         return int(self.counts[:, -1].sum())
 
     @cached_property
     def errors(self) -> list[FormatError]:
         """Every answer that is no label, in the order of the corpus."""
-        kinds = ((row, text, format_error(text)) for row, text in enumerate(self.generated))
+        kinds = ((row, text, format_error(text, self.labels)) for row, text in enumerate(self.generated))
         return [FormatError(row, text, kind) for row, text, kind in kinds if kind]
 
     @cached_property
     def constrained_right(self) -> np.ndarray | None:
-        """True [N] where the best of the six label scores is the true label."""
+        """True [N] where the best of the label scores is the true label."""
         return None if self.label_logits is None else self.label_logits.argmax(axis=1) == self.gold_ids
 
     def as_dict(self) -> dict[str, Any]:
@@ -82,7 +84,7 @@ class ModelScores:
             "macro_f1_interval": f1_interval.as_list(),
             "format_errors": self.format_errors,
             "format_error_kinds": dict(Counter(error.kind for error in self.errors).most_common()),
-            "format_error_examples": [error.as_dict() for error in self._examples()],
+            "format_error_examples": [error.as_dict() for error in examples_of(self.errors)],
             "per_label": {
                 label: {
                     "precision": round(float(precision[number]), 4),
@@ -90,25 +92,25 @@ class ModelScores:
                     "f1": round(float(f1[number]), 4),
                     "support": int(support[number]),
                 }
-                for number, label in enumerate(EMOTIONS)
+                for number, label in enumerate(self.labels)
             },
             "confusion": {
-                label: dict(zip([*EMOTIONS, "format error"], counts, strict=True))
-                for label, counts in zip(EMOTIONS, self.counts.tolist(), strict=True)
+                label: dict(zip([*self.labels, "format error"], counts, strict=True))
+                for label, counts in zip(self.labels, self.counts.tolist(), strict=True)
             },
             "constrained": self._constrained(),
         }
 
     @cached_property
     def _predicted(self) -> np.ndarray:
-        named = [parse_emotion(text) for text in self.generated]
-        return np.array([EMOTIONS.index(label) if label else len(EMOTIONS) for label in named])
+        named = [self.labels.parse(text) for text in self.generated]
+        return np.array([self.labels.index(label) if label else len(self.labels) for label in named])
 
     def _constrained(self) -> dict[str, Any] | None:
         if self.label_logits is None:
             return None
         chosen = self.label_logits.argmax(axis=1)
-        counts = scores.confusion_counts(self.gold_ids, chosen, len(EMOTIONS))
+        counts = scores.confusion_counts(self.gold_ids, chosen, len(self.labels))
         interval, _ = scores.bootstrap(counts)
         calibrated = scores.measure_calibration(softmax(self.label_logits / self.temperature), self.gold_ids)
         return {
@@ -122,11 +124,13 @@ class ModelScores:
             "calibration": calibrated.as_dict(),
         }
 
-    def _examples(self) -> list[FormatError]:
-        shown: Counter[str] = Counter()
-        chosen = []
-        for error in self.errors:
-            shown[error.kind] += 1
-            if shown[error.kind] <= _EXAMPLES_A_KIND:
-                chosen.append(error)
-        return chosen
+
+def examples_of(errors: Sequence[FormatError]) -> list[FormatError]:
+    """Return the first few errors of each kind."""
+    shown: Counter[str] = Counter()
+    chosen = []
+    for error in errors:
+        shown[error.kind] += 1
+        if shown[error.kind] <= _EXAMPLES_A_KIND:
+            chosen.append(error)
+    return chosen

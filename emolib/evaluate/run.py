@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emolib.emotions import EMOTIONS
+from emolib.classify.classifier import softmax
 from emolib.errors import InputError
 from emolib.evaluate import scores
 from emolib.evaluate.model_scores import ModelScores
+from emolib.evaluate.multi_label import MultiLabelScores, fit_thresholds, label_matrix
 from emolib.evaluate.tables import metrics_table
 from emolib.files import write_json, write_text
 from emolib.finetune.run_folder import RunFolder
-from emolib.plots import confusion_matrix, reliability
+from emolib.labels import CARER, LabelSet
+from emolib.plots import confusion_matrix, label_scores, reliability
 
 if TYPE_CHECKING:
     from emolib.data import Corpus
@@ -32,6 +34,8 @@ __all__ = ["Metrics", "calibrate_run", "evaluate_model", "evaluate_run"]
 
 #: Rows of a validation set that the temperature is fitted on.
 _CALIBRATION_ROWS = 500
+#: Rows that the thresholds of a multi-label model are fitted on: the rarest label is to occur among them.
+_THRESHOLD_ROWS = 6000
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 8192}
 
 
@@ -44,14 +48,15 @@ class Metrics:
     the corpus's own conflicts allow.
     """
 
-    run: ModelScores
-    baseline: ModelScores
+    run: ModelScores | MultiLabelScores
+    baseline: ModelScores | MultiLabelScores
     judged: Sequence[int]
     rows: int
     ceiling: float
     data: dict[str, Any]
     seconds: float
-    floor: ModelScores | None = None
+    floor: ModelScores | MultiLabelScores | None = None
+    labels: LabelSet = CARER
 
     @property
     def partial(self) -> bool:
@@ -70,6 +75,7 @@ class Metrics:
             "partial": self.partial,
             "rows": self.rows,
             "data": self.data,
+            "labels": self.labels.as_dict(),
             "conflict_ceiling": round(self.ceiling, 4),
             "baseline": self.baseline.as_dict(),
             "mcnemar_against_baseline": self.comparison.as_dict(),
@@ -98,22 +104,25 @@ def evaluate_run(
     judged, marks the files as partial, and goes on as KeyboardInterrupt.
     """
     from emolib.data import load_split
-    from emolib.emotion_model import load_emotion_model
+    from emolib.emotion_model import find_adapter, load_emotion_model
 
     folder = RunFolder.open(run)
-    corpus = load_split(data, "test")
+    labels = find_adapter(folder.path).labels
+    corpus = load_split(data, "test", labels=labels)
     validation = calibrate_on or _validation_of(data)
+    held_out = load_split(validation, "validation", labels=labels) if validation else None
     loaded = load_emotion_model(folder.path)
-    if validation:
-        loaded = _calibrate(loaded, load_split(validation, "validation"))
+    if held_out is not None:
+        loaded = _calibrate(loaded, held_out)
     metrics = evaluate_model(loaded, corpus, max_new_tokens=max_new_tokens)
     if baseline_on:
-        metrics = _with_floor(metrics, load_split(baseline_on, "train"), corpus)
+        metrics = _with_floor(metrics, load_split(baseline_on, "train", labels=labels), corpus, held_out)
     write_json(folder.metrics_path, metrics.as_dict())
     write_text(folder.metrics_path.with_suffix(".md"), metrics.table() + "\n")
     _write_predictions(folder.path / "predictions.json", metrics)
-    for chart in (confusion_matrix(metrics.as_dict()), reliability(metrics.as_dict())):
-        chart.save(folder.figures)
+    charts = (label_scores,) if labels.multi_label else (confusion_matrix, reliability)
+    for chart in charts:
+        chart(metrics.as_dict()).save(folder.figures)
     if metrics.partial:
         raise KeyboardInterrupt
     return metrics
@@ -122,8 +131,8 @@ def evaluate_run(
 def evaluate_model(loaded: EmotionModel, corpus: Corpus, *, max_new_tokens: int = 8) -> Metrics:
     """Judge a loaded model with its adapter on and off on `corpus`; the text goes through each once.
 
-    Answers are greedy and free, bounded by `max_new_tokens`. Stopped by Ctrl-C, it returns what was judged.
-    InputError for an empty corpus.
+    The corpus has the model's own labels. Answers are greedy and free, bounded by `max_new_tokens`. Stopped by Ctrl-C,
+    it returns what was judged. InputError for an empty corpus.
     """
     if not len(corpus):
         raise InputError(f"{corpus.name} holds no rows to judge; name a corpus with texts and labels")
@@ -131,9 +140,11 @@ def evaluate_model(loaded: EmotionModel, corpus: Corpus, *, max_new_tokens: int 
     judged, run, baseline = _judge(loaded, corpus.texts, max_new_tokens)
     texts = [corpus.texts[row] for row in judged]
     gold = [corpus.labels[row] for row in judged]
+    source = loaded.source
     return Metrics(
-        run=ModelScores(gold, run.generated, run.label_logits, loaded.source.temperature),
-        baseline=ModelScores(gold, baseline.generated, baseline.label_logits),
+        run=_scores(source.labels, gold, run, source.temperature, source.thresholds),
+        baseline=_scores(source.labels, gold, baseline),
+        labels=source.labels,
         judged=judged,
         rows=len(corpus),
         ceiling=scores.conflict_ceiling(texts, gold),
@@ -142,26 +153,49 @@ def evaluate_model(loaded: EmotionModel, corpus: Corpus, *, max_new_tokens: int 
     )
 
 
+def _scores(
+    labels: LabelSet,
+    gold: Sequence[str],
+    answers: Answers,
+    temperature: float = 1.0,
+    thresholds: tuple[float, ...] = (),
+) -> ModelScores | MultiLabelScores:
+    if labels.multi_label:
+        return MultiLabelScores(gold, answers.generated, answers.label_logits, labels, temperature, thresholds)
+    return ModelScores(gold, answers.generated, answers.label_logits, temperature, labels)
+
+
 def calibrate_run(run: str | Path, data: str | Path | Corpus) -> float:
-    """Fit the temperature of the run's adapter on `data`, save it in its emolib.json, and return it."""
+    """Fit the temperature of the run's adapter on `data`, save it in its emolib.json, and return it.
+
+    Of a multi-label run the thresholds are fitted, and the temperature stays as it is.
+    """
     from emolib.data import load_split
     from emolib.emotion_model import load_emotion_model
 
     loaded = load_emotion_model(RunFolder.open(run).path)
-    return _calibrate(loaded, load_split(data, "validation")).source.temperature
+    corpus = load_split(data, "validation", labels=loaded.source.labels)
+    return _calibrate(loaded, corpus).source.temperature
 
 
 def _calibrate(loaded: EmotionModel, corpus: Corpus) -> EmotionModel:
     from emolib.classify.torch_scorer import TorchScorer
     from emolib.emotion_model import write_notes
 
-    rows = random.Random(0).sample(range(len(corpus)), min(_CALIBRATION_ROWS, len(corpus)))
+    labels = loaded.source.labels
+    most = _THRESHOLD_ROWS if labels.multi_label else _CALIBRATION_ROWS
+    rows = random.Random(0).sample(range(len(corpus)), min(most, len(corpus)))
     logits = TorchScorer.of(loaded).label_logits([corpus.texts[row] for row in rows])
-    gold = np.array([EMOTIONS.index(corpus.labels[row]) for row in rows])
-    temperature = round(scores.fit_temperature(logits, gold), 4)
+    gold = [corpus.labels[row] for row in rows]
+    if labels.multi_label:
+        probabilities = softmax(logits / loaded.source.temperature)
+        fitted: dict[str, Any] = {"thresholds": fit_thresholds(probabilities, label_matrix(gold, labels))}
+    else:
+        ids = np.array([labels.index(label) for label in gold])
+        fitted = {"temperature": round(scores.fit_temperature(logits, ids), 4)}
     fitted_on = {"name": corpus.name, "sha256": corpus.sha256, "rows": len(rows)}
-    write_notes(loaded.source.adapter, temperature=temperature, temperature_fitted_on=fitted_on)
-    return dataclasses.replace(loaded, source=dataclasses.replace(loaded.source, temperature=temperature))
+    write_notes(loaded.source.adapter, **fitted, **{f"{next(iter(fitted))}_fitted_on": fitted_on})
+    return dataclasses.replace(loaded, source=dataclasses.replace(loaded.source, **fitted))
 
 
 def _validation_of(data: str | Path | Corpus) -> Path | None:
@@ -211,10 +245,10 @@ def _judge(loaded: EmotionModel, texts: Sequence[str], max_new_tokens: int) -> t
     return sorted(done), *(Answers.joined(batches).take(order) for batches in found)
 
 
-def _with_floor(metrics: Metrics, train: Corpus, corpus: Corpus) -> Metrics:
+def _with_floor(metrics: Metrics, train: Corpus, corpus: Corpus, held_out: Corpus | None) -> Metrics:
     from emolib.evaluate.baseline import linear_floor
 
-    floor = linear_floor(train, [corpus.texts[row] for row in metrics.judged], metrics.run.gold)
+    floor = linear_floor(train, [corpus.texts[row] for row in metrics.judged], metrics.run.gold, held_out)
     return dataclasses.replace(metrics, floor=floor)
 
 
@@ -228,5 +262,15 @@ def _write_predictions(path: Path, metrics: Metrics) -> None:
             "gold": list(metrics.run.gold),
             "generated": list(metrics.run.generated),
             "baseline_generated": list(metrics.baseline.generated),
+            "labels": metrics.labels.as_dict(),
+            **_predicted(metrics),
         },
     )
+
+
+def _predicted(metrics: Metrics) -> dict[str, list[str]]:
+    """Return the sets of labels that the texts of a multi-label corpus got."""
+    if not isinstance(metrics.run, MultiLabelScores):
+        return {}
+    names = np.array(metrics.labels.names)
+    return {"predicted": [metrics.labels.joined(names[row]) for row in metrics.run.predicted]}

@@ -22,6 +22,7 @@ __all__ = [
     "mcnemar",
     "measure_calibration",
     "per_label",
+    "ratio",
 ]
 
 _BINS = 10
@@ -51,21 +52,21 @@ def per_label(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     hits = np.diagonal(counts[..., :labels], axis1=-2, axis2=-1).astype(float)
     named = counts[..., :labels].sum(axis=-2)
     support = counts.sum(axis=-1)
-    precision, recall = _ratio(hits, named), _ratio(hits, support)
-    return precision, recall, _ratio(2 * precision * recall, precision + recall)
+    precision, recall = ratio(hits, named), ratio(hits, support)
+    return precision, recall, ratio(2 * precision * recall, precision + recall)
 
 
 def macro_f1(counts: np.ndarray) -> np.ndarray:
     """Mean F1 [...] over the labels that occur, as true or as predicted ones, in counts [..., K, K + 1]."""
     labels = counts.shape[-2]
     occurs = (counts.sum(axis=-1) + counts[..., :labels].sum(axis=-2)) > 0
-    return _ratio((per_label(counts)[2] * occurs).sum(axis=-1), occurs.sum(axis=-1))
+    return ratio((per_label(counts)[2] * occurs).sum(axis=-1), occurs.sum(axis=-1))
 
 
 def accuracy(counts: np.ndarray) -> np.ndarray:
     """The share of right answers [...] of counts [..., K, K + 1]."""
     labels = counts.shape[-2]
-    return _ratio(np.trace(counts[..., :labels], axis1=-2, axis2=-1), counts.sum(axis=(-2, -1)))
+    return ratio(np.trace(counts[..., :labels], axis1=-2, axis2=-1), counts.sum(axis=(-2, -1)))
 
 
 def bootstrap(counts: np.ndarray, *, samples: int = 2000, seed: int = 0) -> tuple[Interval, Interval]:
@@ -174,5 +175,6 @@ def _percentiles(values: np.ndarray) -> Interval:
     return Interval(float(low), float(high))
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return `part` / `whole`, 0 where `whole` is 0."""
     return np.divide(part, whole, out=np.zeros(np.shape(part), dtype=float), where=np.asarray(whole) > 0)

@@ -12,7 +12,8 @@ __all__ = ["metrics_table"]
 
 def metrics_table(metrics: dict[str, Any]) -> str:
     """The tables of one evaluation: the models side by side, the labels, the confusion, the format errors."""
-    parts = [_heading(metrics), _models(metrics), _labels(metrics), _confusion(metrics), _format_errors(metrics)]
+    models = _multi_label_models if metrics.get("multi_label") else _models
+    parts = [_heading(metrics), models(metrics), _labels(metrics), _confusion(metrics), _format_errors(metrics)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -27,9 +28,27 @@ def _heading(metrics: dict[str, Any]) -> str:
     )
 
 
-def _models(metrics: dict[str, Any]) -> str:
+def _columns(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the metrics of each model, by the heading of its column."""
     columns = {"base": metrics["baseline"], "linear floor": metrics.get("linear_floor"), "fine-tuned": metrics}
-    columns = {name: found for name, found in columns.items() if found}
+    return {name: found for name, found in columns.items() if found}
+
+
+def _multi_label_models(metrics: dict[str, Any]) -> str:
+    columns = _columns(metrics)
+    rows = [
+        ["all labels right, strict set match", *(percent(found["accuracy"]) for found in columns.values())],
+        ["  95 % interval", *(_interval(found["accuracy_interval"]) for found in columns.values())],
+        ["micro-F1", *(f"{found['micro_f1']:.3f}" for found in columns.values())],
+        ["macro-F1", *(f"{found['macro_f1']:.3f}" for found in columns.values())],
+        ["free answer is one of the labels", *(percent(found["answers_in_set"]) for found in columns.values())],
+        ["format errors", *(f"{found['format_errors']:,}" for found in columns.values())],
+    ]
+    return markdown_table(["", *columns], rows)
+
+
+def _models(metrics: dict[str, Any]) -> str:
+    columns = _columns(metrics)
 
     def constrained(found: dict[str, Any], *names: str) -> str:
         value = found["constrained"]
@@ -57,7 +76,9 @@ def _labels(metrics: dict[str, Any]) -> str:
 
 
 def _confusion(metrics: dict[str, Any]) -> str:
-    confusion = metrics["confusion"]
+    confusion = metrics.get("confusion")
+    if not confusion:
+        return ""
     rows = [[label, *map(str, counts.values())] for label, counts in confusion.items()]
     return markdown_table(["true \\ predicted", *next(iter(confusion.values()))], rows)
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from emolib import __version__
-from emolib.emotions import EMOTIONS
 from emolib.errors import ModelError, StorageError, UsageError
 from emolib.export.manifest import ExportedFile, Manifest
 from emolib.export.ollama import write_modelfiles
@@ -191,14 +190,15 @@ def _notes(source: AdapterSource) -> dict[str, str | float]:
     return {
         "emolib.prompt": source.prompt.name,
         "emolib.template": source.prompt.template,
-        "emolib.labels": ", ".join(EMOTIONS),
+        "emolib.labels": json.dumps(source.labels.as_dict(), ensure_ascii=False),
+        "emolib.thresholds": json.dumps(source.thresholds),
         "emolib.temperature": source.temperature,
         "emolib.abstain_below": source.abstain_below,
     }
 
 
 def _task(source: AdapterSource) -> EmotionTask:
-    return EmotionTask(source.prompt.name, source.temperature, source.abstain_below)
+    return EmotionTask(source.prompt.name, source.temperature, source.abstain_below, source.labels, source.thresholds)
 
 
 def describe(loaded: EmotionModel) -> dict[str, Any]:
@@ -210,7 +210,8 @@ def describe(loaded: EmotionModel) -> dict[str, Any]:
         "adapter_sha256": sha256(source.adapter / "adapter_model.safetensors"),
         "prompt": source.prompt.name,
         "template": source.prompt.template,
-        "labels": list(EMOTIONS),
+        "labels": source.labels.as_dict(),
+        "thresholds": list(source.thresholds),
         "temperature": source.temperature,
         "abstain_below": source.abstain_below,
         "chat_template": tokenizer.chat_template,

@@ -16,10 +16,10 @@ from emolib.classify import EmotionClassifier
 from emolib.classify.classifier import softmax
 from emolib.classify.torch_scorer import TorchScorer
 from emolib.data import Corpus, load_split, sample_corpus
-from emolib.emotions import EMOTIONS
 from emolib.errors import ModelError, UsageError
 from emolib.export.manifest import ExportedFile, Manifest
 from emolib.files import sha256
+from emolib.labels import CARER
 
 if TYPE_CHECKING:
     from emolib.emotion_model import EmotionModel
@@ -32,16 +32,15 @@ _MOST_DIFFERENCE = {"f16": 0.1, "q8_0": 0.5}
 _MOST_DIFFERENCE_OF_FEWER_BITS = 2.0
 
 
-def _few_texts() -> tuple[list[str], np.ndarray]:
-    """Return a text for each emotion, from the sample corpus, and the emotions' numbers."""
+def _few_texts() -> list[str]:
+    """Return a text for each emotion, from the sample corpus."""
     corpus = sample_corpus("test")
-    places = [list(corpus.labels).index(label) for label in EMOTIONS]
-    return [corpus.texts[place] for place in places], np.arange(len(EMOTIONS))
+    return [corpus.texts[list(corpus.labels).index(label)] for label in CARER]
 
 
 def answers_on_torch(loaded: EmotionModel) -> np.ndarray:
-    """Return the log-probabilities [6, 6] of the labels that `loaded` gives the texts of `check_files`."""
-    return _log_probabilities(EmotionClassifier(TorchScorer.of(loaded)), _few_texts()[0])
+    """Return the log-probabilities [6, K] of the labels that `loaded` gives the six texts of `check_files`."""
+    return _log_probabilities(EmotionClassifier(TorchScorer.of(loaded)), _few_texts())
 
 
 def check_files(files: Sequence[ExportedFile], folder: Path, expected: np.ndarray) -> tuple[ExportedFile, ...]:
@@ -49,11 +48,11 @@ def check_files(files: Sequence[ExportedFile], folder: Path, expected: np.ndarra
 
     `expected` is what `answers_on_torch` returned. ModelError where a file is another model.
     """
-    texts, gold = _few_texts()
+    texts = _few_texts()
     checked = []
     for entry in files:
         if entry.kind != "adapter":
-            found = _compare(expected, _log_probabilities(_open(entry, files, folder), texts), gold)
+            found = _compare(expected, _log_probabilities(_open(entry, files, folder), texts))
             _refuse_other_answers(entry, found)
             entry = dataclasses.replace(entry, verified=found)
         checked.append(entry)
@@ -82,16 +81,21 @@ def verify_export(
 
     `data` gives the texts (default: the sample corpus); the first `texts` of them are taken. Per file: `agreement`
     (share of the texts that get the same label), `largest_difference` and `mean_difference` of the labels'
-    log-probabilities in nats, and the accuracy of both. An adapter is verified on each base file beside it.
+    log-probabilities in nats, and the accuracy of both if the texts have labels of the run, one each. An adapter is
+    verified on each base file beside it.
     """
     if texts < 1:
         raise UsageError(f"--verify takes a number of texts of at least 1, not {texts}")
     out = Path(out)
     manifest = Manifest.read(out)
-    corpus = sample_corpus("test") if data is None else load_split(data, "validation")
+    classifier = EmotionClassifier.load(Path(run), device="cpu")
+    labels = classifier.labels
+    corpus = sample_corpus("test") if data is None else load_split(data, "validation", labels=labels)
     rows = list(corpus.texts[:texts])
-    gold = np.array([EMOTIONS.index(label) for label in corpus.labels[:texts]])
-    expected = _log_probabilities(EmotionClassifier.load(Path(run), device="cpu"), rows)
+    gold = None
+    if corpus.label_set == labels and not labels.multi_label:
+        gold = np.array([labels.index(label) for label in corpus.labels[:texts]])
+    expected = _log_probabilities(classifier, rows)
     files = []
     for entry in manifest.files:
         if entry.kind == "adapter":
@@ -109,14 +113,19 @@ def _log_probabilities(classifier: EmotionClassifier, texts: list[str]) -> np.nd
     return np.log(np.maximum(softmax(classifier.scorer.label_logits(texts)), 1e-12))
 
 
-def _compare(expected: np.ndarray, found: np.ndarray, gold: np.ndarray) -> Mapping[str, Any]:
+def _compare(expected: np.ndarray, found: np.ndarray, gold: np.ndarray | None = None) -> Mapping[str, Any]:
     labels, others = expected.argmax(axis=1), found.argmax(axis=1)
     difference = np.abs(expected - found)
-    return {
-        "texts": len(gold),
+    compared = {
+        "texts": len(expected),
         "agreement": round(float(np.mean(labels == others)), 4),
         "largest_difference": round(float(difference.max()), 4),
         "mean_difference": round(float(difference.mean()), 4),
+    }
+    if gold is None:
+        return compared
+    return {
+        **compared,
         "accuracy": round(float(np.mean(others == gold)), 4),
         "accuracy_on_torch": round(float(np.mean(labels == gold)), 4),
     }

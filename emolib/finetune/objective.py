@@ -122,16 +122,18 @@ def _whole_rows(
     for index, (ids, branches) in enumerate(zip(batch["input_ids"].tolist(), batch["branches"].tolist(), strict=True)):
         own = [entry[1:] for entry in targets if entry[0] == index]
         trunk = branches.count(0)
+        # The targets at the text's end are the first tokens of its labels, branch by branch.
         for branch in range(1, max(branches) + 1):
             kept = [at for at, of in enumerate(branches) if of in (0, branch)]
             place = {at: offset + new for new, at in enumerate(kept)}
             tokens = [*prefix_ids, *(ids[at] for at in kept)]
             row_targets, row_weights = [0] * len(tokens), [0.0] * len(tokens)
-            first = ids[branches.index(branch)]
+            starts = 0
             for at, target, weight in own:
                 # The trunk's own targets count once, with the first branch; at its end stand the labels' starts.
                 starts_a_label = at == trunk - 1
-                if (at < trunk - 1 and branch > 1) or (starts_a_label and target != first):
+                starts += starts_a_label
+                if (at < trunk - 1 and branch > 1) or (starts_a_label and starts != branch):
                     continue
                 if at in place or at == -1:
                     where = offset - 1 if at == -1 else place[at]

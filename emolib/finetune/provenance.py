@@ -17,6 +17,7 @@ from emolib.finetune.checkpoints import last_checkpoint
 from emolib.finetune.run_folder import RunFolder
 from emolib.finetune.settings import TrainSettings
 from emolib.finetune.tasks import get_task
+from emolib.labels import LabelSet
 
 if TYPE_CHECKING:
     from emolib.finetune.tasks.base import TaskData
@@ -36,7 +37,7 @@ def describe(settings: TrainSettings, base: BaseModel, data: TaskData) -> dict[s
     """The content of config.json at the start of a run."""
     return {
         "base_model": base.as_dict(),
-        **get_task(settings.task).notes(settings),
+        **get_task(settings.task).notes(settings, data),
         "settings": settings.as_dict(),
         "data": {"name": data.name, "sha256": data.sha256, "rows": data.rows, **_rejected(data)},
         "held_out": {"rows": data.held_out_rows},
@@ -147,8 +148,14 @@ def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[tuple[str
     ]
     compared.append(("corpus", ours["data"]["sha256"], theirs.get("data", {}).get("sha256")))
     compared.append(("number of training rows", ours["data"]["rows"], theirs.get("data", {}).get("rows")))
+    compared.append(("label set", _names(ours), _names(theirs)))
     compared.append(("base model", ours["base_model"], theirs.get("base_model")))
     return [entry for entry in compared if entry[1] != entry[2]]
+
+
+def _names(config: dict[str, Any]) -> str:
+    """Return the labels of a classification run; before there were others they were the six."""
+    return LabelSet.from_dict(config.get("labels")).shown()
 
 
 def _total_steps(config: dict[str, Any]) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from emolib.errors import InputError
 from emolib.finetune.settings import TrainSettings
+from emolib.labels import CARER, LabelSet
 
 if TYPE_CHECKING:
     from emolib.data import Corpus
@@ -24,7 +25,8 @@ T = TypeVar("T")
 class TrainingData:
     """What a classification run trains on, and what it is judged by meanwhile.
 
-    `soft` holds a probability for each label and row, or None; `name`, `sha256` identify the corpus.
+    `soft` holds a probability for each label and row, or None; `name`, `sha256` identify the corpus, and `label_set`
+    are its labels.
     """
 
     name: str
@@ -34,6 +36,7 @@ class TrainingData:
     soft: Sequence[Mapping[str, float]] | None
     held_out_texts: Sequence[str]
     held_out_labels: Sequence[str]
+    label_set: LabelSet = CARER
 
     @property
     def rows(self) -> int:
@@ -54,13 +57,15 @@ class TrainingData:
 def load_training_data(
     data: str | Path | Corpus | TrainingData, validation: str | Path | None, settings: TrainSettings
 ) -> TrainingData:
-    """The rows to train on and the held-out ones, chosen by the seed; InputError where there are none."""
+    """Return the rows to train on and the held-out ones, chosen by the seed; InputError if there are none."""
+    from emolib.data import load_split
+
     if isinstance(data, TrainingData):
         return data
-    corpus = _load(data, "train")
+    corpus = load_split(data, "train")
     if not len(corpus):
         raise InputError(f"the corpus {corpus.name} has no rows to train on; see its report.json and rejects.jsonl")
-    other = _validation(data, validation) if settings.eval_examples else None
+    other = _validation(data, validation, corpus.label_set) if settings.eval_examples else None
     kept, chosen = hold_out(range(len(corpus)), None if other is None else range(len(other)), settings)
     held_out = corpus if other is None else other
     return TrainingData(
@@ -71,6 +76,7 @@ def load_training_data(
         soft=None if corpus.soft is None else [corpus.soft[index] for index in kept],
         held_out_texts=[held_out.texts[index] for index in chosen],
         held_out_labels=[held_out.labels[index] for index in chosen],
+        label_set=corpus.label_set,
     )
 
 
@@ -87,17 +93,13 @@ def hold_out(rows: Sequence[T], other: Sequence[T] | None, settings: TrainSettin
     return [rows[index] for index in sorted(order[size:])], [rows[index] for index in order[:size]]
 
 
-def _load(data: str | Path | Corpus, split: str) -> Corpus:
+def _validation(data: str | Path | Corpus, validation: str | Path | None, labels: LabelSet) -> Corpus | None:
     from emolib.data import load_split
 
-    return load_split(data, split)
-
-
-def _validation(data: str | Path | Corpus, validation: str | Path | None) -> Corpus | None:
     if validation is not None:
-        return _load(validation, "validation")
+        return load_split(validation, "validation", labels=labels)
     if isinstance(data, Mapping) and "validation" in data:
-        return _load(data, "validation")
+        return load_split(data, "validation", labels=labels)
     if isinstance(data, (str, Path)) and (Path(data) / "validation.jsonl").is_file():
-        return _load(data, "validation")
+        return load_split(data, "validation", labels=labels)
     return None

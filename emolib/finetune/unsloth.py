@@ -15,6 +15,7 @@ from emolib.errors import DeviceError, MissingDependency
 from emolib.files import write_json
 from emolib.finetune.run_folder import RunFolder
 from emolib.finetune.settings import TrainSettings
+from emolib.labels import LabelSet
 
 if TYPE_CHECKING:
     from emolib.finetune.training_data import TrainingData
@@ -70,7 +71,7 @@ def fit_with_unsloth(run: RunFolder, settings: TrainSettings, data: TrainingData
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.is_set():
         raise KeyboardInterrupt
-    notes = get_task(settings.task).notes(settings)
+    notes = get_task(settings.task).notes(settings, data)
     save_adapter(model, run.adapter, {"base_model": config["base_model"], **notes})
 
 
@@ -97,17 +98,23 @@ def _weights(settings: TrainSettings) -> str:
 def conversations(data: TrainingData, settings: TrainSettings, end: str) -> list[dict[str, str]]:
     """The rows as TRL takes them: prompt and completion, or one text where the loss is on all of it.
 
-    A soft label, which TRL cannot take, becomes its most probable label.
+    A soft label, which TRL cannot take, becomes its most probable label, and a text with several labels a row for each.
     """
     labels = data.labels if data.soft is None else [max(row, key=lambda label: row[label]) for row in data.soft]
-    return _rows(data.texts, labels, settings, end)
+    return _rows(data.texts, labels, data.label_set, settings, end)
 
 
-def _rows(texts: Sequence[str], labels: Sequence[str], settings: TrainSettings, end: str) -> list[dict[str, str]]:
+def _rows(
+    texts: Sequence[str], labels: Sequence[str], label_set: LabelSet, settings: TrainSettings, end: str
+) -> list[dict[str, str]]:
     from emolib.prompting.templates import get_prompt
 
-    prompt = get_prompt(settings.prompt)
-    rows = [(prompt.render(text.strip()), label + end) for text, label in zip(texts, labels, strict=True)]
+    prompt = get_prompt(settings.prompt, label_set)
+    rows = [
+        (prompt.render(text.strip()), label + end)
+        for text, written in zip(texts, labels, strict=True)
+        for label in label_set.labels_of(written)
+    ]
     if settings.loss_on == "all":
         return [{"text": before + after} for before, after in rows]
     return [{"prompt": before, "completion": after} for before, after in rows]
@@ -120,7 +127,7 @@ def _trainer(
     from trl import SFTConfig, SFTTrainer
 
     rows = conversations(data, settings, tokenizer.eos_token)
-    held_out = _rows(data.held_out_texts, data.held_out_labels, settings, tokenizer.eos_token)
+    held_out = _rows(data.held_out_texts, data.held_out_labels, data.label_set, settings, tokenizer.eos_token)
     steps = settings.max_steps
     if steps == -1:
         steps = math.ceil(len(rows) * settings.epochs / settings.effective_batch)

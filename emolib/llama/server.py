@@ -4,11 +4,14 @@ The server holds one model and any number of LoRA adapters. An adapter that emol
 what it is for, and the server repeats that under /lora-adapters as the adapter's `task_name`:
 
     emolib prompt=paper temperature=1.32 abstain_below=0.41
+
+and, if its labels are not the six emotions, what they are: ` labels={"names": ["urgent", "calm"], …}`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import socket
@@ -20,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from emolib.addresses import refuse_open_address
-from emolib.emotions import ABSTAIN_BELOW
 from emolib.errors import MissingDependency, ModelError, ServiceError, UsageError
+from emolib.labels import ABSTAIN_BELOW, CARER, LabelSet
 from emolib.prompting.templates import PAPER
 
 __all__ = ["CHAT_TASK", "TASK_KEY", "EmotionTask", "LlamaServerOptions", "start_server", "thread_budget"]
@@ -40,15 +43,25 @@ class EmotionTask:
     prompt: str = PAPER.name
     temperature: float = 1.0
     abstain_below: float = ABSTAIN_BELOW
+    labels: LabelSet = CARER
+    thresholds: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        return f"emolib prompt={self.prompt} temperature={self.temperature:g} abstain_below={self.abstain_below:g}"
+        said = f"emolib prompt={self.prompt} temperature={self.temperature:g} abstain_below={self.abstain_below:g}"
+        if self.labels == CARER:
+            return said
+        return f"{said} labels={json.dumps({**self.labels.as_dict(), 'thresholds': self.thresholds})}"
 
     @classmethod
     def parse(cls, text: str) -> EmotionTask | None:
         """The task that `text` says, or None if it is none of ours."""
-        found = re.fullmatch(r"emolib prompt=(\S+) temperature=(\S+) abstain_below=(\S+)", text)
-        return cls(found[1], float(found[2]), float(found[3])) if found else None
+        pattern = r"emolib prompt=(\S+) temperature=(\S+) abstain_below=(\S+?)(?: labels=(\{.*\}))?"
+        if not (found := re.fullmatch(pattern, text)):
+            return None
+        labels = json.loads(found[4]) if found[4] else {}
+        thresholds = tuple(map(float, labels.get("thresholds", ())))
+        label_set = LabelSet.from_dict(labels) if labels else CARER
+        return cls(found[1], float(found[2]), float(found[3]), label_set, thresholds)
 
 
 def _help(default: Any, text: str, **metadata: str) -> Any:

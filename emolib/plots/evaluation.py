@@ -5,30 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emolib.emotions import EMOTIONS
 from emolib.errors import InputError
 from emolib.plots.chart import BLUE, GREY, ORANGE, Chart, panels
 
-__all__ = ["confusion_matrix", "forgetting", "reliability"]
+__all__ = ["confusion_matrix", "forgetting", "label_scores", "reliability"]
 
 
 def confusion_matrix(metrics: Mapping[str, Any]) -> Chart:
-    """How often each true emotion (row) was answered with each label (column), as counts and shares of the row."""
+    """How often each true label (row) was answered with each label (column), as counts and shares of the row."""
     confusion = metrics["confusion"]
-    rows = [label for label in EMOTIONS if label in confusion]
+    rows = list(confusion)
     columns = list(dict.fromkeys([*rows, *(name for row in rows for name in confusion[row])]))
     counts = [[int(confusion[row].get(column, 0)) for column in columns] for row in rows]
-    figure, (axes,) = panels([f"Confusion on {metrics['n']:,} texts"], "answer", "true emotion", grid=False)
+    figure, (axes,) = panels([f"Confusion on {metrics['n']:,} texts"], "answer", "true label", grid=False)
     shares = [[count / (sum(row) or 1) for count in row] for row in counts]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for y, row in enumerate(counts):
         for x, count in enumerate(row):
             colour = "white" if shares[y][x] > 0.55 else "black"
-            axes.text(x, y, f"{count}", ha="center", va="center", color=colour, fontsize=9)
+            axes.text(x, y, f"{count}", ha="center", va="center", color=colour, fontsize=min(9, 90 / len(columns)))
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
     axes.set_yticks(range(len(rows)), rows)
     points = tuple((true, *row) for true, row in zip(rows, counts, strict=True))
     return Chart("confusion_matrix", figure, ("true", *columns), points)
+
+
+def label_scores(metrics: Mapping[str, Any]) -> Chart:
+    """The F1 of each label of a multi-label model, the best first, and how many texts have it."""
+    found = metrics["per_label"]
+    ranked = sorted(found, key=lambda label: -found[label]["f1"])
+    title = f"F1 per label on {metrics['n']:,} texts (macro-F1 {metrics['macro_f1']:.3f})"
+    figure, (axes,) = panels([title], "", "F1")
+    axes.bar(range(len(ranked)), [found[label]["f1"] for label in ranked], color=BLUE)
+    axes.axhline(metrics["macro_f1"], color=GREY, linewidth=1, linestyle=":")
+    for x, label in enumerate(ranked):
+        axes.text(x, found[label]["f1"] + 0.01, f"{found[label]['support']}", ha="center", fontsize=7, color=GREY)
+    axes.set_xticks(range(len(ranked)), ranked, rotation=90)
+    axes.set_ylim(0, 1.05)
+    columns = ("label", "f1", "precision", "recall", "support")
+    points = tuple((label, *(found[label][name] for name in columns[1:])) for label in ranked)
+    return Chart("label_scores", figure, columns, points)
 
 
 def reliability(metrics: Mapping[str, Any]) -> Chart:

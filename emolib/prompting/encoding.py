@@ -7,7 +7,7 @@ the bridge, and those of its label with the end token.
     prefix_ids   [P]            shared by all
     suffix       [text … bridge … label … end]; the last token is a target only and is never run
 
-A soft label (a probability for each emotion) hangs one *branch* for each label with weight on the same
+A soft label (a probability for each label) hangs one *branch* for each label with weight on the same
 text; a branch sees the prefix, the text and itself (`Example.branches`), so the loss is exactly the
 weighted mean of the losses of the label sequences, at the price of a few tokens.
 """
@@ -18,8 +18,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from emolib.emotions import EMOTIONS
 from emolib.errors import InputError, ModelError, UsageError
+from emolib.labels import CARER, LabelSet
+from emolib.prompting.label_trie import LabelTrie
 from emolib.prompting.templates import Prompt
 
 if TYPE_CHECKING:
@@ -67,25 +68,24 @@ class PromptEncoder:
     """Tokens of one prompt under one tokenizer.
 
     `prefix_ids` are the constant tokens, `label_ids[label]` the tokens of each label without the end token,
-    `end_id` the token that ends a response. Texts are stripped of white space at both ends: it carries
-    nothing, and it could be joined to the prefix's last token.
+    `trie` the decisions that lead to a label, `end_id` the token that ends a response. Texts are stripped of white
+    space at both ends: it carries nothing, and it could be joined to the prefix's last token.
 
-    Raises ModelError if the first tokens of two labels are the same (the classifier tells labels apart
-    by them) or where the label's tokens depend on what stands before it.
+    Raises ModelError if two labels are the same tokens, or if a label's tokens depend on what stands before it.
     """
 
     def __init__(
-        self, tokenizer: Any, prompt: Prompt, *, end_id: int, labels: Sequence[str] = EMOTIONS, max_length: int = 2048
+        self, tokenizer: Any, prompt: Prompt, *, end_id: int, labels: LabelSet = CARER, max_length: int = 2048
     ) -> None:
         self.tokenizer = tokenizer
         self.prompt = prompt
-        self.labels = tuple(labels)
+        self.labels = labels
         self.max_length = max_length
         self.end_id = end_id
         self.prefix_ids: tuple[int, ...] = self._find_prefix()
         self.label_ids: dict[str, tuple[int, ...]] = {label: self._find_label(label) for label in self.labels}
-        self.first_label_ids: tuple[int, ...] = tuple(self.label_ids[label][0] for label in self.labels)
-        self._refuse_colliding_labels()
+        self._refuse_equal_labels()
+        self.trie = LabelTrie.of(list(self.label_ids.values()), end_id)
         longest_label = max(len(ids) for ids in self.label_ids.values())
         self._suffix_limit = max_length - len(self.prefix_ids) - longest_label - 1
         if self._suffix_limit < len(self._suffix("a")):
@@ -120,7 +120,7 @@ class PromptEncoder:
     def example(self, text: str, label: str, *, loss_on: str = "response") -> Example:
         """`text` with one hard label; see `soft_example`."""
         if label not in self.label_ids:
-            raise InputError(f"unknown label {label!r}; known: {', '.join(self.labels)}")
+            raise InputError(f"unknown label {label!r}; known: {self.labels.shown()}")
         return self.soft_example(text, {label: 1.0}, loss_on=loss_on)
 
     def soft_example(self, text: str, weights: Mapping[str, float], *, loss_on: str = "response") -> Example:
@@ -133,7 +133,7 @@ class PromptEncoder:
         total = sum(weights.values())
         if unknown or abs(total - 1.0) > 1e-3 or min(weights.values()) < 0:
             raise InputError(
-                f"a soft label needs probabilities of {', '.join(self.labels)} that sum to 1"
+                f"a soft label needs probabilities of {self.labels.shown()} that sum to 1"
                 f" (unknown: {unknown}, sum: {total:.4f})"
             )
         trunk = self.suffix_ids(text)
@@ -208,15 +208,15 @@ class PromptEncoder:
             raise ModelError(f"the tokens of the label {label!r} depend on the text before it; use another label word")
         return found.pop()
 
-    def _refuse_colliding_labels(self) -> None:
-        by_first: dict[int, str] = {}
+    def _refuse_equal_labels(self) -> None:
+        by_tokens: dict[tuple[int, ...], str] = {}
         for label, ids in self.label_ids.items():
-            if ids[0] in by_first:
+            if ids in by_tokens:
                 raise ModelError(
-                    f"the labels {by_first[ids[0]]!r} and {label!r} begin with the same token under this tokenizer,"
-                    " so they cannot be told apart by one; choose another base model"
+                    f"the labels {by_tokens[ids]!r} and {label!r} are the same tokens under this tokenizer, so it"
+                    " cannot tell them apart; choose another base model, or other labels"
                 )
-            by_first[ids[0]] = label
+            by_tokens[ids] = label
 
 
 def _common_length(a: Sequence[int], b: Sequence[int]) -> int:

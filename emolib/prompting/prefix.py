@@ -17,10 +17,14 @@ from typing import TYPE_CHECKING, Any
 from emolib.errors import ModelError
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
     from transformers import DynamicCache
 
-__all__ = ["Prefix", "decoder_of", "first_label_logits", "head", "run_prefix", "run_suffixes", "run_suffixes_cached"]
+    from emolib.prompting.encoding import PromptEncoder
+    from emolib.prompting.label_trie import Fork
+
+__all__ = ["Prefix", "decoder_of", "head", "label_scores", "run_prefix", "run_suffixes", "run_suffixes_cached"]
 
 
 @dataclass(frozen=True)
@@ -91,22 +95,77 @@ def _capped(model: Any, logits: Tensor) -> Tensor:
     return logits if cap is None else cap * (logits / cap).tanh()
 
 
-def first_label_logits(model: Any, prefix: Prefix, input_ids: Tensor, last: Tensor, label_ids: Sequence[int]) -> Tensor:
-    """Logits [B, labels] of the labels' first tokens after each text.
+def label_scores(model: Any, encoder: PromptEncoder, prefix: Prefix, input_ids: Tensor, last: Tensor) -> np.ndarray:
+    """Return the scores [B, K] of the labels after each text, in float32, up to a constant per row.
 
-    `input_ids` [B, S] and `last` [B] come from `batches.pad_texts`; `label_ids` from `PromptEncoder.first_label_ids`.
+    `input_ids` [B, S] and `last` [B] come from `pad_texts`. Labels that begin alike are told apart at the forks of
+    `encoder.trie`, whose tokens are run behind the texts in the same pass.
     """
     import torch
 
-    hidden = run_suffixes(model, prefix, input_ids)
-    rows = torch.arange(len(last), device=hidden.device)
-    at_end = hidden[rows, last.to(hidden.device)]
+    trie = encoder.trie
+    hidden = _run_with_forks(model, prefix, input_ids, last, trie.forks, encoder.end_id)
+    last = last.to(hidden.device)
+    at_end = hidden[torch.arange(len(last), device=hidden.device), last]
+    first = _logits_of(model, at_end, trie.first_ids)
+    forks, place = [], input_ids.shape[1]
+    for fork in trie.forks:
+        place += len(fork.path)
+        forks.append(_logits_of(model, hidden[:, place - 1], fork.tokens))
+    return trie.scores(first, forks)
+
+
+def _logits_of(model: Any, hidden: Tensor, token_ids: Sequence[int]) -> np.ndarray:
+    """Return the logits [N, T] of a few tokens, in float32."""
+    import torch
+
     output = _bare(model).get_output_embeddings()
+    ids = list(token_ids)
     if type(output) is not torch.nn.Linear:
-        return head(model, at_end)[:, list(label_ids)]
-    # Of a vocabulary of 50,000 words, six rows.
-    bias = None if output.bias is None else output.bias[list(label_ids)]
-    return _capped(model, torch.nn.functional.linear(at_end, output.weight[list(label_ids)], bias))
+        logits = head(model, hidden)[:, ids]
+    else:
+        # Of a vocabulary of 50,000 words, a few rows.
+        bias = None if output.bias is None else output.bias[ids]
+        logits = _capped(model, torch.nn.functional.linear(hidden, output.weight[ids], bias))
+    return logits.float().cpu().numpy()
+
+
+def _run_with_forks(
+    model: Any, prefix: Prefix, input_ids: Tensor, last: Tensor, forks: Sequence[Fork], pad_id: int
+) -> Tensor:
+    """Return the hidden states [B, S + E, H] of texts [B, S] and, behind them, of the E tokens that lead to the forks.
+
+    Each fork's tokens continue the text of their row, and see neither its padding nor another fork's.
+    """
+    import torch
+    from transformers import DynamicCache
+
+    if not forks:
+        return run_suffixes(model, prefix, input_ids)
+    device = _device(model)
+    batch, length = input_ids.shape
+    path = [token for fork in forks for token in fork.path]
+    depth = torch.tensor([place for fork in forks for place in range(len(fork.path))], device=device)
+    of = torch.tensor([number for number, fork in enumerate(forks) for _ in fork.path], device=device)
+    last = last.to(device)
+    ids = torch.cat([input_ids.to(device), torch.tensor([path], device=device).expand(batch, -1)], dim=1)
+    texts = torch.arange(length, device=device)
+    positions = torch.cat([texts[None].expand(batch, -1), last[:, None] + 1 + depth[None]], dim=1)
+    sees = torch.zeros(batch, ids.shape[1], prefix.length + ids.shape[1], dtype=torch.bool, device=device)
+    sees[:, :, : prefix.length] = True
+    own = sees[:, :, prefix.length :]
+    own[:, :length, :length] = texts[:, None] >= texts[None]
+    own[:, length:, :length] = (texts[None] <= last[:, None])[:, None]
+    own[:, length:, length:] = (of[:, None] == of[None]) & (depth[:, None] >= depth[None])
+    expanded = DynamicCache([tuple(part.expand(batch, -1, -1, -1) for part in layer) for layer in prefix.layers])
+    output = decoder_of(model)(
+        input_ids=ids,
+        attention_mask=_as_attention_mask(model, prefix, sees[:, None]),
+        position_ids=prefix.length + positions,
+        past_key_values=expanded,
+        use_cache=True,
+    )
+    return output.last_hidden_state
 
 
 def _mask(model: Any, prefix: Prefix, length: int) -> Tensor:
@@ -115,10 +174,17 @@ def _mask(model: Any, prefix: Prefix, length: int) -> Tensor:
 
     device = prefix.hidden.device
     mask = torch.ones(length, prefix.length + length, dtype=torch.bool, device=device).tril(prefix.length)[None, None]
+    return _as_attention_mask(model, prefix, mask)
+
+
+def _as_attention_mask(model: Any, prefix: Prefix, mask: Tensor) -> Tensor:
+    """Return a boolean mask as the model's attention takes it."""
+    import torch
+
     if _bare(model).config._attn_implementation != "eager":
         return mask
     dtype = prefix.layers[0][0].dtype
-    return torch.zeros(mask.shape, dtype=dtype, device=device).masked_fill(~mask, torch.finfo(dtype).min)
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
 
 
 def decoder_of(model: Any) -> Any:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from emolib.errors import UsageError
+from emolib.labels import CARER, LabelSet
 
-__all__ = ["CORRECTED", "PAPER", "PROMPTS", "Prompt", "get_prompt"]
+__all__ = ["CORRECTED", "PAPER", "PROMPT_NAMES", "Prompt", "get_prompt"]
 
 
 @dataclass(frozen=True)
@@ -58,30 +59,44 @@ Write a response that appropriately completes the request.
 ### Response:
 {{}}"""
 
-#: The paper's prompt to the letter: it says five types and lists six.
-PAPER = Prompt.from_template(
-    "paper",
-    _ALPACA.format(
-        instruction="Then there are five types: anger, fear, joy, love, sadness, and surprise. You need to"
-        " determine which category the emotion of input belongs to and return."
-    ),
+#: The paper's instruction to the letter: it says five types and lists six.
+_PAPER = (
+    "Then there are five types: anger, fear, joy, love, sadness, and surprise. You need to"
+    " determine which category the emotion of input belongs to and return."
 )
+#: The instruction of each template for a label set, with its number of labels and their names.
+_INSTRUCTIONS = {
+    "paper": "Then there are {count} types: {labels}. You need to determine which category the emotion of input"
+    " belongs to and return.",
+    "corrected": "There are {count} {kind}: {labels}. Determine which of them the input expresses and return its name"
+    " only.",
+}
+_COUNTS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
-#: The same task with the count and the grammar put right.
-CORRECTED = Prompt.from_template(
-    "corrected",
-    _ALPACA.format(
-        instruction="There are six emotions: anger, fear, joy, love, sadness, and surprise. Determine which"
-        " of them the input expresses and return its name only."
-    ),
-)
-
-PROMPTS: dict[str, Prompt] = {prompt.name: prompt for prompt in (PAPER, CORRECTED)}
+PROMPT_NAMES = tuple(_INSTRUCTIONS)
 
 
-def get_prompt(name: str) -> Prompt:
-    """The prompt called `name`; UsageError lists the known ones."""
-    try:
-        return PROMPTS[name]
-    except KeyError:
-        raise UsageError(f"unknown prompt {name!r}; known: {', '.join(PROMPTS)}") from None
+def get_prompt(name: str, labels: LabelSet = CARER) -> Prompt:
+    """Return the template `name` for the label set `labels`; UsageError lists the known names.
+
+    The labels stand in it in alphabetical order, as in the paper's. For the six emotions `paper` is the paper's prompt
+    to the letter, and `corrected` the same task with the count and the grammar put right.
+    """
+    if name not in _INSTRUCTIONS:
+        raise UsageError(f"unknown prompt {name!r}; known: {', '.join(PROMPT_NAMES)}")
+    return Prompt.from_template(name, _ALPACA.format(instruction=_instruction(name, labels)))
+
+
+def _instruction(name: str, labels: LabelSet) -> str:
+    six = set(labels) == set(CARER)
+    if six and name == "paper":
+        return _PAPER
+    listed = sorted(labels)
+    count = _COUNTS[len(labels) - 2] if len(labels) - 2 < len(_COUNTS) else str(len(labels))
+    joined = " and ".join(listed) if len(listed) == 2 else f"{', '.join(listed[:-1])}, and {listed[-1]}"
+    return _INSTRUCTIONS[name].format(count=count, labels=joined, kind="emotions" if six else "labels")
+
+
+#: The paper's prompt, and the corrected one, for the six emotions.
+PAPER = get_prompt("paper")
+CORRECTED = get_prompt("corrected")

@@ -10,8 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from emolib.emotions import EMOTION2VEC_TO_EMOTION, EMOTIONS, NEUTRAL, SENSEVOICE_TO_EMOTION, EmotionScores
+from emolib.emotions import EMOTION2VEC_TO_EMOTION, EMOTIONS, NEUTRAL, SENSEVOICE_TO_EMOTION
 from emolib.errors import InputError
+from emolib.labels import EmotionScores
 
 __all__ = ["DEFAULT_FUSION", "FusionWeights", "contradiction", "fit_fusion", "fuse", "voice_scores"]
 
@@ -72,6 +73,7 @@ def fuse(
     over the other five, in which the product counts more the less neutral the voice and the less clear the words are.
     With a voice that is neutral most likely, the text's scores come back, and with them its abstention.
     """
+    text = text.as_emotions()
     if not voice:
         return text
     heard, neutral = _emotions_of(voice)
@@ -100,6 +102,7 @@ def contradiction(text: EmotionScores, voice: Mapping[str, float] | None) -> str
 
     The sentence reads "words: joy, voice: sadness".
     """
+    text = text.as_emotions()
     if not voice or text.confidence < max(_SURE, text.abstain_below):
         return None
     heard, _ = _emotions_of(voice)

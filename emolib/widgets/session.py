@@ -12,8 +12,8 @@ from typing import Any
 
 from emolib.dialogue import History, Recordings, Turn, VoiceAgent
 from emolib.dialogue.session import listening_events
-from emolib.emotions import EmotionScores
 from emolib.errors import EmolibError
+from emolib.labels import EmotionScores
 from emolib.speech.noise import NoiseProfile
 from emolib.stack import Engines
 from emolib.tts import SpeechRequest

@@ -83,7 +83,7 @@ class Task(Protocol):
     def examples(self, data: Any, settings: TrainSettings, base: Any, tokenizer: Any) -> TaskExamples:
         """Return the rows of `data` (what `load` returned) in tokens."""
 
-    def notes(self, settings: TrainSettings) -> dict[str, Any]:
+    def notes(self, settings: TrainSettings, data: TaskData) -> dict[str, Any]:
         """Return what inference has to know about an adapter of this task, its name among it."""
 
     def count_rows(self, data: str | Path) -> int:

@@ -106,7 +106,7 @@ class ChatTask:
         """Return the conversations after the tokens that all of them begin with."""
         return ChatExamples(data, loss_on=settings.loss_on)
 
-    def notes(self, settings: TrainSettings) -> dict[str, Any]:
+    def notes(self, settings: TrainSettings, data: ChatData) -> dict[str, Any]:
         """Return the task and the system message that the adapter is trained under."""
         notes = {"task": self.name, "system": CHAT_SYSTEM}
         return notes | ({"examples": _EXAMPLES} if settings.examples else {})

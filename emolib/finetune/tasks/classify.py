@@ -1,15 +1,15 @@
-"""The task `classify`: one of six labels after the text, in the instruction prompt."""
+"""The task `classify`: a label after the text, in the instruction prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emolib.finetune.tasks.base import TaskExamples
 from emolib.finetune.training_data import TrainingData, load_training_data
-from emolib.prompting.encoding import Example, PromptEncoder, collate, end_token_id
+from emolib.prompting.encoding import Example, PromptEncoder, collate, end_token_id, pad_texts
 from emolib.prompting.templates import get_prompt
 
 if TYPE_CHECKING:
@@ -41,13 +41,17 @@ class ClassifyTask:
     def examples(self, data: TrainingData, settings: TrainSettings, base: Any, tokenizer: Any) -> ClassifyExamples:
         """Return the texts and labels in tokens."""
         encoder = PromptEncoder(
-            tokenizer, get_prompt(settings.prompt), end_id=end_token_id(base, tokenizer), max_length=settings.max_length
+            tokenizer,
+            get_prompt(settings.prompt, data.label_set),
+            end_id=end_token_id(base, tokenizer),
+            labels=data.label_set,
+            max_length=settings.max_length,
         )
         return ClassifyExamples(data, encoder, loss_on=settings.loss_on)
 
-    def notes(self, settings: TrainSettings) -> dict[str, Any]:
-        """Return the task and the name of its prompt template."""
-        return {"task": self.name, "prompt": settings.prompt}
+    def notes(self, settings: TrainSettings, data: TrainingData) -> dict[str, Any]:
+        """Return the task, the name of its prompt template, and the label set."""
+        return {"task": self.name, "prompt": settings.prompt, "labels": data.label_set.as_dict()}
 
     def count_rows(self, data: str | Path) -> int:
         """Return the number of texts in `data`."""
@@ -76,12 +80,15 @@ class ClassifyExamples(TaskExamples):
 
     def __getitem__(self, index: int) -> Example:
         text = self.data.texts[index]
+        return self.encoder.soft_example(text, self._weights(index), loss_on=self.loss_on)
+
+    def _weights(self, index: int) -> Mapping[str, float]:
         if self.data.soft is not None:
-            return self.encoder.soft_example(text, self.data.soft[index], loss_on=self.loss_on)
-        return self.encoder.example(text, self.data.labels[index], loss_on=self.loss_on)
+            return self.data.soft[index]
+        return self.data.label_set.weights(self.data.labels[index])
 
     def evaluate(self, loss: PromptLoss, *, pad_id: int) -> dict[str, float]:
-        """Return the cross-entropy per response token and the accuracy of the best first label token.
+        """Return the cross-entropy per response token, and how often the best label is one of the text's.
 
         The prefix is run once for all held-out texts.
         """
@@ -89,39 +96,63 @@ class ClassifyExamples(TaskExamples):
 
         from emolib.prompting.prefix import run_prefix
 
-        texts, labels, model = self.data.held_out_texts, self.data.held_out_labels, loss.model
-        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-        total = weight = 0.0
-        correct = 0
+        model, rows = loss.model, self._held_out_rows()
+        rows.sort(key=lambda row: len(row.text))
+        total = weight = hits = 0.0
         was_training = model.training
         model.eval()
         with torch.no_grad():
             prefix = run_prefix(model, self.prefix_ids)
-            for start in range(0, len(order), _BATCH):
-                chosen = order[start : start + _BATCH]
-                examples = [self.encoder.example(texts[index], labels[index]) for index in chosen]
-                loss_of_batch, hits = self._judge(model, prefix, examples, [labels[index] for index in chosen], pad_id)
-                total += loss_of_batch
-                correct += hits
-                weight += sum(sum(example.target_weights) for example in examples)
+            for start in range(0, len(rows), _BATCH):
+                batch = rows[start : start + _BATCH]
+                losses, weights, right = self._judge(model, prefix, batch, pad_id)
+                total += losses
+                weight += weights
+                hits += right
         model.train(was_training)
-        return {"eval_loss": total / weight, "eval_accuracy": correct / len(order), "eval_examples": len(order)}
+        texts = len(self.held_out)
+        return {"eval_loss": total / weight, "eval_accuracy": hits / texts, "eval_examples": texts}
 
-    def _judge(
-        self, model: Any, prefix: Any, examples: Sequence[Example], labels: Sequence[str], pad_id: int
-    ) -> tuple[float, int]:
-        """The summed loss of a batch, and how many of its labels are predicted."""
+    def _held_out_rows(self) -> list[_HeldOut]:
+        """Return the held-out texts, once for each of their labels."""
+        rows = []
+        for text, written in zip(self.data.held_out_texts, self.data.held_out_labels, strict=True):
+            labels = self.data.label_set.labels_of(written)
+            rows += [_HeldOut(text, label, labels) for label in labels]
+        return rows
+
+    def _judge(self, model: Any, prefix: Any, rows: Sequence[_HeldOut], pad_id: int) -> tuple[float, float, float]:
+        """Return the summed loss of a batch, its weight, and the texts whose best label is one of theirs."""
         import torch
         from torch.nn.functional import cross_entropy
 
-        from emolib.prompting.prefix import head, run_suffixes
+        from emolib.prompting.prefix import head, label_scores, run_suffixes
 
+        examples = [self.encoder.example(row.text, row.label) for row in rows]
         device = prefix.hidden.device
         batch = {name: tensor.to(device) for name, tensor in collate(examples, pad_id=pad_id).items()}
         hidden = run_suffixes(model, prefix, batch["input_ids"])
         logits = head(model, hidden[batch["target_rows"], batch["target_at"]]).float()
         losses = cross_entropy(logits, batch["target_ids"], reduction="none")
-        starts = torch.tensor([0, *[len(example.target_ids) for example in examples[:-1]]]).cumsum(0)
-        best = logits[starts][:, list(self.encoder.first_label_ids)].argmax(-1).tolist()
-        hits = sum(self.encoder.labels[index] == label for index, label in zip(best, labels, strict=True))
-        return (losses * batch["target_weights"]).sum().item(), hits
+        shares = torch.tensor([1.0 / len(row.labels) for row in rows], device=device)
+        weights = batch["target_weights"] * shares[batch["target_rows"]]
+        if self.encoder.trie.forks:
+            trunks = [example.input_ids[: example.branches.count(0)] for example in examples]
+            scores = label_scores(model, self.encoder, prefix, *pad_texts(trunks, pad_id=pad_id))
+            best = scores.argmax(axis=1).tolist()
+        else:
+            starts = torch.tensor([0, *[len(example.target_ids) for example in examples[:-1]]]).cumsum(0)
+            best = logits[starts][:, list(self.encoder.trie.first_ids)].argmax(-1).tolist()
+        names = self.encoder.labels.names
+        pairs = zip(best, rows, strict=True)
+        hits = sum((names[place] in row.labels) / len(row.labels) for place, row in pairs)
+        return (losses * weights).sum().item(), weights.sum().item(), hits
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """A held-out text with one of its labels."""
+
+    text: str
+    label: str
+    labels: tuple[str, ...]
