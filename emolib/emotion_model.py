@@ -222,7 +222,8 @@ def _adapter_source(adapter: Path) -> AdapterSource:
 
 
 def _source(base: str, adapter: Path | None, notes: Mapping[str, Any]) -> AdapterSource:
-    labels = LabelSet.from_dict(notes.get("labels"))
+    # An export lists the names by themselves too, for others to read.
+    labels = LabelSet.from_dict(notes.get("label_set", notes.get("labels")))
     return AdapterSource(
         base=base,
         adapter=adapter,

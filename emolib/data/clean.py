@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import importlib
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emolib.data.clean_settings import CleanSettings
 from emolib.data.frames import FRAME, Frame, is_frame
-from emolib.data.labels import LabelReader
+from emolib.data.labels import LabelReader, is_numeric_label
 from emolib.data.readers import Columns, find_sources, read_source
 from emolib.data.repair import REPAIRS, SIMPLE, repair
 from emolib.data.report import CleanReport, RuleCount, find_conflicts
@@ -69,7 +70,7 @@ def clean_corpus(
     found = find_sources([sources] if isinstance(sources, str | Path) or is_frame(sources) else sources)
     tables = [table for source in found for table in read_source(source, columns)]
     reader = LabelReader(tables, settings.label_rules)
-    frame, rejects, orders = _frame(tables, reader)
+    frame, rejects, orders, unknown = _frame(tables, reader)
     read = frame.height + len(rejects)
     if frame.is_empty():
         first = f"; the first: {rejects[0].reason} ({rejects[0].file}, line {rejects[0].line})" if rejects else ""
@@ -81,7 +82,7 @@ def clean_corpus(
     kept, counts = clean_frame(frame, settings, progress, labels=reader.labels)
     if kept.is_empty():
         raise InputError(f"{_named(found)}: the rules drop every one of the {read} rows; see conflicts")
-    report = CleanReport.of(read, rejects, kept, counts, findings, orders, settings, reader.labels)
+    report = CleanReport.of(read, rejects, kept, counts, findings, orders, settings, reader.labels, unknown)
     progress("writing")
     _write(kept, rejects, report, out, reader.labels)
     if settings.arrow:
@@ -129,11 +130,15 @@ def clean_frame(
     return divide(frame, settings.validation_share, settings.test_share, settings.seed).sort("index"), counts
 
 
-def _frame(tables: Sequence[Table], reader: LabelReader) -> tuple[pl.DataFrame, list[Reject], dict[str, str]]:
-    """All rows with a known label in one frame; the others as rejects; how each table's labels were read."""
+def _frame(
+    tables: Sequence[Table], reader: LabelReader
+) -> tuple[pl.DataFrame, list[Reject], dict[str, str], dict[str, int]]:
+    """Return all rows with a known label in one frame, the others as rejects, how each table's labels were read, and
+    how many rows have each unknown label."""
     import polars as pl
 
     frames, rejects, orders = [], [], {}
+    counts: Counter[str] = Counter()
     for number, table in enumerate(tables):
         rejects += table.rejects
         meanings, orders[table.name] = reader.meanings(table)
@@ -150,6 +155,7 @@ def _frame(tables: Sequence[Table], reader: LabelReader) -> tuple[pl.DataFrame, 
         )
         if unknown:
             bad = frame.filter(pl.col("label").is_in(list(unknown)))
+            counts.update(label.strip() for label in bad["label"] if not is_numeric_label(label))
             rejects += [
                 Reject(table.name, line, text[:200], reader.why_unknown(label, table))
                 for line, text, label in zip(bad["line"], bad["text"], bad["label"], strict=True)
@@ -161,6 +167,7 @@ def _frame(tables: Sequence[Table], reader: LabelReader) -> tuple[pl.DataFrame, 
         pl.concat(frames).with_row_index("index"),
         sorted(rejects, key=lambda reject: (reject.file, reject.line)),
         orders,
+        dict(counts.most_common()),
     )
 
 

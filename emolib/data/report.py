@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from emolib.data.table import SPLITS, Reject
+from emolib.emotions import emotion_of
 from emolib.labels import CARER, LabelSet
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CleanReport", "Findings", "RuleCount", "find_conflicts"]
 
+#: Unknown labels that the table shows.
+_UNKNOWN_SHOWN = 5
 #: White space that is no single space between two words.
 _ODD_SPACE = r"\s\s|^\s|\s$|[^\S ]|^$"
 _DESCRIPTIONS = {
@@ -85,6 +88,7 @@ class CleanReport:
     label_order: Mapping[str, str]
     settings: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, Any] = field(default_factory=dict)
+    unknown_labels: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -97,6 +101,7 @@ class CleanReport:
         label_order: Mapping[str, str],
         settings: CleanSettings,
         labels: LabelSet = CARER,
+        unknown_labels: Mapping[str, int] | None = None,
     ) -> CleanReport:
         """The report of a finished cleaning; raises AssertionError where the counts do not add up."""
         dropped = sum(rule.dropped for rule in rules)
@@ -117,12 +122,22 @@ class CleanReport:
             dict(label_order),
             _plain(settings),
             labels.as_dict(),
+            dict(unknown_labels or {}),
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
         rules = [{**asdict(rule), "description": rule.description} for rule in self.rules]
         return {**asdict(self), "rules": rules, "adds_up": self.read == self.kept + self.dropped + self.rejected}
+
+    def _unknown_labels(self) -> str:
+        """Return the line that counts the unknown labels and says how to map them."""
+        labels = LabelSet.from_dict(self.labels)
+        ranked = sorted(self.unknown_labels, key=lambda label: -self.unknown_labels[label])[:_UNKNOWN_SHOWN]
+        counts = ", ".join(f"{label} {self.unknown_labels[label]:,}" for label in ranked)
+        mapping = ",".join(f"{label}={_meaning(label, labels)}" for label in ranked)
+        rows = sum(self.unknown_labels.values())
+        return f"{'unknown labels':<16}{rows:>9,}  {counts}; to keep them: --map '{mapping}', or --labels"
 
     def table(self) -> str:
         """Ten lines or so for people."""
@@ -132,12 +147,20 @@ class CleanReport:
         if self.rejected:
             reason = max(self.reject_reasons, key=self.reject_reasons.get)
             lines.append(f"{'rejected':<16}{self.rejected:>9,}  see rejects.jsonl; most often: {reason}")
+        if self.unknown_labels:
+            lines.append(self._unknown_labels())
         for split, labels in self.balance.items():
             shares = ", ".join(f"{label} {count:,}" for label, count in labels.items())
             lines.append(f"{split:<16}{sum(labels.values()):>9,}  {shares}")
         worst = min(self.findings.ceiling.values())
         lines.append(f"{'ceiling':<16}{worst:>9.2%}  the best accuracy that the labels allowed before cleaning")
         return "\n".join(lines)
+
+
+def _meaning(written: str, labels: LabelSet) -> str:
+    """Return the label that `written` may mean, or a place to fill in."""
+    emotion = emotion_of(written)
+    return emotion if emotion in labels else "LABEL"
 
 
 def _verb(rule: RuleCount) -> str:

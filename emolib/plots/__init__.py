@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from emolib.plots.chart import Chart
 from emolib.plots.conversation import latency_waterfall
-from emolib.plots.evaluation import confusion_matrix, forgetting, reliability
+from emolib.plots.evaluation import confusion_matrix, forgetting, label_scores, reliability
 from emolib.plots.training import cross_entropy_loss, gradient_norm, open_run, training_loss
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __all__ = [
     "cross_entropy_loss",
     "forgetting",
     "gradient_norm",
+    "label_scores",
     "latency_waterfall",
     "plot_run",
     "reliability",
