@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,7 @@ from emolib.evaluate.multi_label import MultiLabelScores, fit_thresholds, label_
 if TYPE_CHECKING:
     from emolib.data import Corpus
 
-__all__ = ["linear_floor"]
+__all__ = ["linear_floor", "one_per_label"]
 
 #: The score of a label that a model does not know.
 _NEVER = -1e4
@@ -30,7 +30,14 @@ def linear_floor(
     """
     labels = train.label_set
     if labels.multi_label:
-        return _one_per_label(train, texts, gold, held_out)
+        log_probabilities = one_per_label(train)
+        thresholds: tuple[float, ...] = ()
+        if held_out is not None:
+            probabilities = softmax(log_probabilities(held_out.texts))
+            thresholds = fit_thresholds(probabilities, label_matrix(held_out.labels, labels))
+        logits = log_probabilities(texts)
+        answers = [labels.names[k] for k in logits.argmax(axis=1)]
+        return MultiLabelScores(gold, answers, logits, labels, thresholds=thresholds)
     model = linear_model()
     model.fit(train.texts, train.labels)
     # A label that the training corpus lacks gets a score that never wins.
@@ -40,9 +47,8 @@ def linear_floor(
     return ModelScores(gold, [str(label) for label in model.predict(texts)], logits, labels=labels)
 
 
-def _one_per_label(
-    train: Corpus, texts: Sequence[str], gold: Sequence[str], held_out: Corpus | None
-) -> MultiLabelScores:
+def one_per_label(train: Corpus) -> Callable[[Sequence[str]], np.ndarray]:
+    """Train TF-IDF with a logistic regression per label on `train`; return what gives texts their scores [N, K]."""
     from sklearn.multiclass import OneVsRestClassifier
 
     labels = train.label_set
@@ -51,15 +57,9 @@ def _one_per_label(
     known = [k for k in range(len(labels)) if 0 < truth[:, k].sum() < len(truth)]
     model = OneVsRestClassifier(regression).fit(features.fit_transform(train.texts), truth[:, known].astype(int))
 
-    def log_probabilities(of: Sequence[str]) -> np.ndarray:
-        found = np.full((len(of), len(labels)), _NEVER)
-        found[:, known] = np.log(np.maximum(model.predict_proba(features.transform(of)), 1e-12))
+    def log_probabilities(texts: Sequence[str]) -> np.ndarray:
+        found = np.full((len(texts), len(labels)), _NEVER)
+        found[:, known] = np.log(np.maximum(model.predict_proba(features.transform(texts)), 1e-12))
         return found
 
-    thresholds: tuple[float, ...] = ()
-    if held_out is not None:
-        thresholds = fit_thresholds(softmax(log_probabilities(held_out.texts)), label_matrix(held_out.labels, labels))
-    logits = log_probabilities(texts)
-    return MultiLabelScores(
-        gold, [labels.names[k] for k in logits.argmax(axis=1)], logits, labels, thresholds=thresholds
-    )
+    return log_probabilities

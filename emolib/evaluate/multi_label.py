@@ -118,6 +118,16 @@ class MultiLabelScores:
         """The mean F1 of the labels that occur, as true or as predicted ones."""
         return float(_macro_f1(self.truth, self.predicted))
 
+    @staticmethod
+    def figures(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+        """Return macro-F1, micro-F1 and strict set match of predicted labels [N, K], for a report."""
+        hits = 2.0 * (truth & predicted).sum() / (truth.sum() + predicted.sum())
+        return {
+            "macro_f1": round(_macro_f1(truth, predicted), 4),
+            "micro_f1": round(float(hits), 4),
+            "set_match": round(float((truth == predicted).all(axis=1).mean()), 4),
+        }
+
     @property
     def answers_in_set(self) -> float:
         """The share of free answers that are, to the letter, one of the text's labels."""

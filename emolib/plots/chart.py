@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,17 @@ __all__ = ["BLUE", "GREY", "ORANGE", "Chart", "panels"]
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8a8a8a"
+#: Fonts with Chinese characters, as Linux, macOS and Windows bring them along.
+_CHINESE_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Microsoft YaHei",
+    "SimHei",
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,11 @@ class Chart:
 
     def png(self) -> bytes:
         """The figure as a PNG file in memory."""
+        from matplotlib.text import Text
+
+        for text in self.figure.findobj(Text):
+            if not text.get_text().isascii():
+                text.set_fontfamily(_fonts())
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format="png")
         return buffer.getvalue()
@@ -53,6 +70,15 @@ class Chart:
         writer.writerows(self.points)
         write_text(path.with_suffix(".csv"), table.getvalue())
         return path
+
+
+@cache
+def _fonts() -> list[str]:
+    """Return matplotlib's font, and after it those of this machine that have Chinese characters."""
+    from matplotlib import font_manager
+
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in _CHINESE_FONTS if name in installed)]
 
 
 def panels(titles: list[str], x: str, y: str, *, grid: bool = True) -> tuple[Figure, list[Axes]]:
