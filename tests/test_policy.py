@@ -7,10 +7,12 @@ from scripted_engines import scores
 
 from emolib.chat import TONES
 from emolib.dialogue import RESPONSE_STYLES, Distress, SafetyPolicy, Trend, choose_style
+from emolib.dialogue.ongoing import OngoingTurn
 from emolib.dialogue.policy import trend
 from emolib.dialogue.safety import CALM
+from emolib.dialogue.trace import Trace
 from emolib.emotions import EMOTIONS
-from emolib.labels import EmotionScores
+from emolib.labels import EmotionScores, LabelSet
 
 UNCLEAR = EmotionScores.from_sequence([1 / 6] * 6)
 
@@ -57,3 +59,12 @@ def test_every_tone_of_the_table_is_known_to_the_reply_models(style):
 @pytest.mark.parametrize("text", ["This traffic is killing me.", "I almost died laughing.", "The suit is dead."])
 def test_figures_of_speech_are_no_distress(text: str):
     assert SafetyPolicy().distress(text, [scores("joy")]) is Distress.NONE
+
+
+def test_labels_of_ones_own_choose_the_style_by_the_emotions_that_they_mean() -> None:
+    labels = LabelSet(("grief", "delight", "question"), emotions=("sadness", "joy", None))
+    sad = EmotionScores({"grief": 0.9, "delight": 0.05, "question": 0.05}, labels=labels)
+    asked = EmotionScores({"grief": 0.05, "delight": 0.05, "question": 0.9}, labels=labels)
+    turn = OngoingTurn("hello", Trace(), prediction=sad)
+    assert choose_style(turn.all_emotions).tone == "sadness"
+    assert choose_style(OngoingTurn("hello", Trace(), prediction=asked).all_emotions).tone == "neutral"
