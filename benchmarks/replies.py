@@ -19,16 +19,18 @@ import asyncio
 import csv
 import json
 import random
+import re
 import statistics
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 from benchmarks._report import Report
+from emolib.errors import InputError
 from emolib.evaluate.replies import Exchange, held_out_exchanges, likelihoods, reply_scores
 from emolib.prompting.chat import Message
 from emolib.stack import open_reply_model
@@ -38,6 +40,8 @@ _MESSAGES, _QUICK_MESSAGES = 200, 30
 _LIKELIHOODS, _QUICK_LIKELIHOODS = 60, 15
 _SHEET = 100
 _ALONE = Path(__file__).parent / "replies_messages.tsv"
+#: A reader's line: number, kind, to the point, coherent and not hurtful of A and of B, and the preferred one.
+_READING = re.compile(r"(\d+) A([01]{4}) B([01]{4}) P=(A|B|neither)")
 _RUBRIC = ("kind", "to_the_point", "coherent", "not_hurtful")
 
 
@@ -130,33 +134,48 @@ def _messages_alone() -> list[Exchange]:
 
 
 def _score_sheet(key: Path, readings: Sequence[Path]) -> str:
-    """Return the share of replies with all four yes (by the majority of readers), and of preferences, per model."""
+    """Return the share of replies with all four yes (by the majority of readers), and of preferences, per model.
+
+    The replies to messages of held-out conversations and to messages alone are counted by themselves too.
+    """
     keys = json.loads(key.read_text(encoding="utf-8"))
-    votes: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    votes: dict[tuple[str, int], list[bool]] = defaultdict(list)
     singles: dict[str, Counter[str]] = defaultdict(Counter)
     preferred: Counter[str] = Counter()
-    for reading in readings:
-        for line in reading.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            whose = keys[str(row["id"])]
-            if "preferred" in row:
-                preferred[whose.get(row["preferred"], "neither")] += 1
-            else:
-                model = whose[row["reply"]]
-                votes[model, str(row["id"])].append(all(row[name] for name in _RUBRIC))
-                singles[model].update({name: int(bool(row[name])) for name in _RUBRIC})
-                singles[model]["read"] += 1
+    for number, verdicts, choice in (row for reading in readings for row in _verdicts(reading)):
+        whose = keys[number]
+        preferred[whose.get(choice, "neither")] += 1
+        for letter, digits in verdicts.items():
+            found = {name: digit == "1" for name, digit in zip(_RUBRIC, digits, strict=True)}
+            votes[whose[letter], int(number)].append(all(found.values()))
+            singles[whose[letter]].update({"read": 1, **found})
     lines = []
     for model in sorted({model for model, _ in votes}):
-        judged = [sum(found) * 2 > len(found) for (name, _), found in votes.items() if name == model]
+        judged = {number: sum(found) * 2 > len(found) for (name, number), found in votes.items() if name == model}
         read = singles[model]["read"]
         parts = ", ".join(f"{name} {singles[model][name] / read:.1%}" for name in _RUBRIC)
-        lines.append(f"{model:<12} all four yes for {sum(judged) / len(judged):.1%} of {len(judged)} replies ({parts})")
+        lines.append(f"{model:<12} all four yes for {_share(judged.values())} of {len(judged)} replies ({parts})")
+        held_out = [right for number, right in judged.items() if number < _SHEET]
+        alone = [right for number, right in judged.items() if number >= _SHEET]
+        lines.append(f"{'':<12} in held-out conversations {_share(held_out)}, to messages alone {_share(alone)}")
     chosen = sum(count for model, count in preferred.items() if model != "neither")
     lines += [
         f"{model:<12} preferred in {count / max(chosen, 1):.1%} of {chosen}" for model, count in preferred.items()
     ]
     return "\n".join(lines)
+
+
+def _share(judged: Collection[bool]) -> str:
+    return f"{sum(judged) / max(len(judged), 1):.1%}"
+
+
+def _verdicts(reading: Path) -> Iterator[tuple[str, dict[str, str], str]]:
+    """Yield number, verdicts and preference of each line "17 A1111 B1010 P=A"."""
+    for line in reading.read_text(encoding="utf-8").splitlines():
+        found = _READING.fullmatch(line.strip())
+        if not found:
+            raise InputError(f'{reading}: {line!r} is no verdict; write lines such as "17 A1111 B1010 P=A"')
+        yield found[1], {"A": found[2], "B": found[3]}, found[4]
 
 
 if __name__ == "__main__":
