@@ -135,7 +135,7 @@ _OTHER_NAMES: dict[str, str] = {
     **dict.fromkeys("surprised amazed amazement shocked 惊讶 惊喜 惊".split(), "surprise"),
 }
 #: Names of labels that mean "no emotion".
-_NEUTRAL_NAMES = frozenset(("neutral", "none", "no emotion", "no_emotion", "calm", "中性", "无情绪", "无", "平静"))
+_NEUTRAL_NAMES = frozenset(("neutral", "none", "no emotion", "no_emotion", "中性", "无情绪", "无"))
 
 
 def _known_names() -> dict[str, str]:

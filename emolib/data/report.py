@@ -89,6 +89,7 @@ class CleanReport:
     settings: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, Any] = field(default_factory=dict)
     unknown_labels: Mapping[str, int] = field(default_factory=dict)
+    splits: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -123,6 +124,7 @@ class CleanReport:
             _plain(settings),
             labels.as_dict(),
             dict(unknown_labels or {}),
+            {split: rows for split in SPLITS if (rows := kept.filter(split=split).height)},
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -151,7 +153,7 @@ class CleanReport:
             lines.append(self._unknown_labels())
         for split, labels in self.balance.items():
             shares = ", ".join(f"{label} {count:,}" for label, count in labels.items())
-            lines.append(f"{split:<16}{sum(labels.values()):>9,}  {shares}")
+            lines.append(f"{split:<16}{self.splits[split]:>9,}  {shares}")
         worst = min(self.findings.ceiling.values())
         lines.append(f"{'ceiling':<16}{worst:>9.2%}  the best accuracy that the labels allowed before cleaning")
         return "\n".join(lines)
