@@ -30,7 +30,12 @@ from emolib.tts import serve
 ROOT = Path(__file__).parent.parent
 RUNNABLE = [name for name, (module, _) in COMMANDS.items() if module]
 GROUPS = ["", *(name for name, (module, _) in COMMANDS.items() if not module)]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/turn.md", "docs/coming-from.md", "environments/README.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+    "environments/README.md",
+)
 HEAVY = {"torch", "transformers", "polars", "matplotlib", "fastapi", "asyncio", "requests", "sounddevice", "xllamacpp"}
 
 

@@ -55,6 +55,32 @@ def test_the_page_for_newcomers_is_linked_and_its_python_is_of_this_library() ->
             assert all(hasattr(importlib.import_module(module), name) for name in names.split(", "))
 
 
+@pytest.mark.parametrize("path", [ROOT / "README.md", *(ROOT / "docs").glob("*.md")], ids=lambda path: path.name)
+def test_links_lead_to_files(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+def test_the_chinese_readme_says_the_same() -> None:
+    """Its commands, links and figures are those of the English one."""
+    english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md"))
+    for what in (r"^```\w*\n.*?^```", r"\]\(([^)#]+)\)", r"\b\d+\.\d+\b"):
+        of_each = [set(re.findall(what, text, re.MULTILINE | re.DOTALL)) for text in (english, chinese)]
+        if what.startswith("^"):
+            of_each = [
+                {
+                    line.partition("#")[0].strip()
+                    for block in blocks
+                    for line in block.splitlines()
+                    if line.startswith(("emolib ", "make ", "echo "))
+                }
+                for blocks in of_each
+            ]
+        else:
+            of_each = [found - {"README.md", "README.zh-CN.md"} for found in of_each]
+        assert of_each[0] == of_each[1]
+
+
 async def _spoken_turn() -> dict[str, object]:
     async def line():
         yield TextInput("My train left without me.")

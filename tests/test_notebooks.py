@@ -145,7 +145,7 @@ def test_badges_and_install_cells_name_the_address_of_the_project():
 def test_a_new_address_is_stamped_everywhere(tmp_path: Path):
     for name in ("notebooks", "tools"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "README.zh-CN.md"):
         shutil.copy(ROOT / name, tmp_path / name)
     assert address(tmp_path, "somebody/else.where").returncode == 0
     for path in (tmp_path / "notebooks").glob("*.ipynb"):

@@ -49,7 +49,7 @@ def stamp(slug: str, root: Path = ROOT) -> None:
 
 
 def _stamped_files(root: Path) -> Iterator[Path]:
-    yield root / "README.md"
+    yield from sorted(root.glob("README*.md"))
     yield from sorted((root / "notebooks").glob("*.ipynb"))
 
 
