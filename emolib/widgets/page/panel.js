@@ -12,9 +12,10 @@ import { Timing } from "./timing.js";
 
 const COMPUTER = "the kernel's computer";
 
-// What this browser remembers; a frame without storage of its own remembers nothing.
-function remembered(name) { try { return localStorage.getItem(`emolib-${name}`); } catch { return null; } }
-function remember(name, value) { try { localStorage.setItem(`emolib-${name}`, value); } catch { /* as above */ } }
+// What this browser remembers; in a frame without storage of its own, for as long as the page is open.
+const here = {};
+function remembered(name) { try { return localStorage.getItem(`emolib-${name}`); } catch { return here[name]; } }
+function remember(name, value) { try { localStorage.setItem(`emolib-${name}`, value); } catch { here[name] = value; } }
 
 class Panel {
   constructor(model, el) {
