@@ -111,7 +111,8 @@ export class Conversation {
   showNow(partial, reply, spoken) {
     this.atTheEnd(() => {
       const [before, clause, after] = aroundSpoken(reply, spoken);
-      write(this.heard, partial); write(this.before, before); write(this.spoken, clause || spoken); write(this.after, after);
+      // What is spoken otherwise than it is written, such as numbers, stands behind the reply.
+      write(this.heard, partial); write(this.before, spoken && !clause ? `${before} ` : before); write(this.spoken, clause || spoken); write(this.after, after);
       this.yours.hidden = !partial; this.answer.hidden = !reply && !spoken;
       this.showHint();
     });
