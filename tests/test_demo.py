@@ -128,7 +128,7 @@ def folder(tmp_path: Path) -> DemoFolder:
     (demo.corpus / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     judged = {"rows": [0, 1], "gold": ["sadness", "joy"], "generated": ["anger", "joy"]}
     (demo.run / "predictions.json").write_text(json.dumps(judged))
-    tone = np.sin(np.arange(8000) / 5).astype(np.float32)
+    tone = (np.sin(np.arange(8000) / 5) * np.sin(np.arange(8000) / 600)).astype(np.float32)
     write_wav(demo.question, AudioClip(0.3 * tone, 16_000))
     write_wav(demo.answer, AudioClip(0.2 * tone, 16_000))
     return demo
@@ -156,6 +156,7 @@ def test_the_report_has_the_value_of_each_point_and_the_errors_to_read(folder: D
     page = folder.report.read_text(encoding="utf-8")
     assert "<title>each step: optimiser step 2, 1.5</title>" in page
     assert "<title>joy answered as joy: 4</title>" in page
+    assert "<title>recognise: 12 ms, from 0 ms on</title>" in page
     assert "I lost &lt;it&gt; all" in page
     assert "what a day" not in page, "its answer is right"
     ids = re.findall(r' id="([^"]*)"', page)

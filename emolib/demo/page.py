@@ -53,7 +53,7 @@ def _figure(chart: Chart) -> dict[str, str]:
     from emolib.plots.svg import chart_svg
 
     title = _TITLES.get(chart.name, chart.name.replace("_", " "))
-    return {"name": chart.name, "title": title, "svg": chart_svg(chart, title)}
+    return {"name": chart.name, "svg": chart_svg(chart, title)}
 
 
 def _errors(folder: DemoFolder) -> list[dict[str, Any]]:

@@ -7,6 +7,8 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
+from emolib.plots.chart import BLUE, GREY, ORANGE
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -16,7 +18,9 @@ __all__ = ["chart_svg"]
 
 _PROLOGUE = re.compile(r"^.*?(?=<svg )", re.S)
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.S)
-_INK = ("#000000", "#1d2433")
+_INK = "#000000"
+#: Nearly black, for what stands on a colour of its own and is dark in either theme.
+_ON_COLOUR = "#010101"
 
 
 def chart_svg(chart: Chart, title: str) -> str:
@@ -27,6 +31,15 @@ def chart_svg(chart: Chart, title: str) -> str:
     """
     from matplotlib import rc_context
 
+    for axes in chart.figure.axes:
+        # Lines that only guide the eye are faint on any paper.
+        for line in (*axes.get_xgridlines(), *axes.get_ygridlines()):
+            line.set(color=GREY, alpha=0.3)
+        for text in axes.texts if axes.images else ():
+            if text.get_color() == "black":
+                text.set_color(_ON_COLOUR)
+        for text in axes.texts:
+            text.set_bbox(None)
     hovers = [hover for axes in chart.figure.axes for hover in _hovers(axes)]
     for number, (artist, _) in enumerate(hovers):
         artist.set_gid(f"hover{number}")
@@ -37,8 +50,9 @@ def chart_svg(chart: Chart, title: str) -> str:
     for number, (_, values) in enumerate(hovers):
         drawn = _with_titles(drawn, f"hover{number}", values)
     drawn = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{chart.name}-", drawn)
-    for colour in _INK:
-        drawn = drawn.replace(colour, "currentColor")
+    drawn = drawn.replace(_INK, "currentColor")
+    for name, colour in (("blue", BLUE), ("orange", ORANGE), ("grey", GREY)):
+        drawn = drawn.replace(colour.lower(), f"var(--chart-{name}, {colour})")
     # What has no colour is black, as text is.
     opening = f'<svg role="img" aria-label="{html.escape(title)}" fill="currentColor" '
     return re.sub(r'(width|height)="[\d.]+pt" ?', "", drawn.replace("<svg ", opening, 1), count=2)
@@ -52,7 +66,8 @@ def _hovers(axes: Axes) -> list[tuple[Any, list[str]]]:
         name = "" if line.get_label().startswith("_") else f"{line.get_label()}: "
         spots = axes.scatter(*zip(*points, strict=True), s=70, alpha=0, linewidths=0)
         found.append((spots, [f"{name}{axes.get_xlabel()} {x:g}, {y:.4g}" for x, y in points]))
-    found += [(bar, [f"{bar.get_x() + bar.get_width() / 2:.2f}: {bar.get_height():.3g}"]) for bar in _bars(axes)]
+    for bars in axes.containers:
+        found += [(bar, [_bar_text(axes, bar, bars.orientation)]) for bar in bars]
     if axes.images:
         rows, columns = _names(axes.get_yticklabels()), _names(axes.get_xticklabels())
         for text in axes.texts:
@@ -61,9 +76,11 @@ def _hovers(axes: Axes) -> list[tuple[Any, list[str]]]:
     return found
 
 
-def _bars(axes: Axes) -> list[Any]:
-    # Those of a waterfall lie: their times are in the table beside it.
-    return [bar for bar in axes.patches if bar.get_width() < 1 and bar.get_height() > 0]
+def _bar_text(axes: Axes, bar: Any, orientation: str) -> str:
+    if orientation == "vertical":
+        return f"{axes.get_xlabel()} {bar.get_x() + bar.get_width() / 2:.2f}, {bar.get_height():.3g}"
+    row = _names(axes.get_yticklabels())[round(bar.get_y() + bar.get_height() / 2)]
+    return f"{row}: {bar.get_width():.0f} ms, from {bar.get_x():.0f} ms on"
 
 
 def _names(ticks: list[Any]) -> list[str]:
