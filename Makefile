@@ -71,6 +71,8 @@ solutions: setup
 lint: setup
 	$(BIN)/ruff check emolib tests benchmarks tools
 	$(BIN)/ruff format --check emolib tests benchmarks tools
+	@if command -v npm >/dev/null; then cd tests/page && npm ci --silent --no-audit --no-fund && npm run --silent lint; \
+	else echo "the panel's JavaScript is not checked: npm is not installed"; fi
 
 address: setup
 	$(BIN)/python tools/address.py $(SLUG)

@@ -19,6 +19,7 @@ Needs Debian's package chromium and the Python package playwright.
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -84,8 +85,8 @@ def _conversation(report: Report, engines: str, server: str, turns: int, setting
             panel.get_by_role("button", name="Talk").click()
             sizes = [_answered(page, panel, turn) for turn in range(1, turns + 1)]
             page.wait_for_timeout(2500)
-            shown = panel.locator(".emolib-latency").get_attribute("title")
-    delays = dict(part.split(" ")[:2] for part in shown.split(", "))
+            shown = panel.locator(".emolib-delays").text_content()
+    delays = dict(re.findall(r"(\w+) ([\d.]+) ms", shown))
     report.rows.append(
         {"engines": engines, "server": server, "answers": turns}
         | {f"{way}_ms_p95": float(ms) for way, ms in delays.items()}
@@ -97,8 +98,8 @@ def _conversation(report: Report, engines: str, server: str, turns: int, setting
 def _answered(page: Any, panel: Any, turn: int) -> tuple[float, float]:
     """Wait for the end of turn number `turn`; megabytes of the page's JavaScript, its rubbish collected, and of the
     kernel."""
-    # The panel shows the last twenty.
-    panel.locator(f".emolib-history li:nth-child({min(turn, 20)})").wait_for(timeout=90_000)
+    # The page numbers them from 0.
+    panel.locator(f'.emolib-history li[data-turn="{turn - 1}"]').wait_for(timeout=90_000)
     page.wait_for_timeout(_EVERY_S * 1000 if turn > 20 else 500)
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")

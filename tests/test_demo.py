@@ -7,8 +7,10 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from emolib.audio import AudioClip, write_wav
 from emolib.demo import DemoFolder, prepare, steps
 from emolib.demo.page import write_report
 from emolib.demo.steps import Step
@@ -91,13 +93,20 @@ def folder(tmp_path: Path) -> DemoFolder:
     demo = DemoFolder(tmp_path)
     for path in (demo.corpus, demo.run, demo.figures, demo.gguf):
         path.mkdir()
-    metrics = {**scores(0.75), "baseline": scores(0.125), "linear_floor": scores(0.5)}
+    confusion = {label: {label: 4} for label in EMOTIONS}
+    metrics = {**scores(0.75), "confusion": confusion, "baseline": scores(0.125), "linear_floor": scores(0.5)}
     turn = {
         "transcript": "a <b>bold</b> question",
         "emotion": "joy",
         "probabilities": dict.fromkeys(EMOTIONS, 1 / 6),
         "reply": "fine",
         "latency_ms": {"recognise": 12, "total": 34},
+        "words": None,
+        "voice_emotion": {"happy": 0.6, "sad": 0.4},
+        "voice": {"emotion": "joy", "intensity": 0.5},
+        "problems": [],
+        "spans": [{"stage": "recognise", "start_ms": 0.0, "end_ms": 12.0}],
+        "marks_ms": {"first_sound": 34},
     }
     written = {
         demo.metrics: metrics,
@@ -108,9 +117,20 @@ def folder(tmp_path: Path) -> DemoFolder:
     }
     for path, content in written.items():
         path.write_text(json.dumps(content))
-    (demo.figures / "training_loss.png").write_bytes(b"\x89PNG figure")
-    demo.question.write_bytes(b"RIFF question")
-    demo.answer.write_bytes(b"RIFF answer")
+    (demo.run / "adapter").mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (demo.run / "adapter" / name).write_text("{}")
+    (demo.run / "config.json").write_text("{}")
+    lines = [{"step": step, "loss": 3.0 / step, "grad_norm": 1.0 + step} for step in range(1, 9)]
+    lines += [{"step": step, "eval_loss": 2.0 / step, "eval_accuracy": step / 10} for step in (4, 8)]
+    (demo.run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = [{"text": "I lost <it> all", "label": "sadness"}, {"text": "what a day", "label": "joy"}]
+    (demo.corpus / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    judged = {"rows": [0, 1], "gold": ["sadness", "joy"], "generated": ["anger", "joy"]}
+    (demo.run / "predictions.json").write_text(json.dumps(judged))
+    tone = (np.sin(np.arange(8000) / 5) * np.sin(np.arange(8000) / 600)).astype(np.float32)
+    write_wav(demo.question, AudioClip(0.3 * tone, 16_000))
+    write_wav(demo.answer, AudioClip(0.2 * tone, 16_000))
     return demo
 
 
@@ -125,7 +145,19 @@ def test_the_report_shows_what_the_steps_left(folder: DemoFolder) -> None:
 def test_the_report_is_one_file(folder: DemoFolder) -> None:
     write_report(folder)
     page = folder.report.read_text(encoding="utf-8")
-    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert len(sources) == 3
+    sources = [source for source in re.findall(r'(?:src|href)="([^"]*)"', page) if not source.startswith("#")]
+    assert sum(source.startswith("data:audio/wav") for source in sources) == 2
     assert all(source.startswith("data:") for source in sources)
-    assert base64.b64encode(b"RIFF answer").decode() in page
+    assert base64.b64encode(folder.answer.read_bytes()).decode() in page
+
+
+def test_the_report_has_the_value_of_each_point_and_the_errors_to_read(folder: DemoFolder) -> None:
+    write_report(folder)
+    page = folder.report.read_text(encoding="utf-8")
+    assert "<title>each step: optimiser step 2, 1.5</title>" in page
+    assert "<title>joy answered as joy: 4</title>" in page
+    assert "<title>recognise: 12 ms, from 0 ms on</title>" in page
+    assert "I lost &lt;it&gt; all" in page
+    assert "what a day" not in page, "its answer is right"
+    ids = re.findall(r' id="([^"]*)"', page)
+    assert len(ids) == len(set(ids)), "each chart has names of its own"

@@ -17,6 +17,7 @@ from scripted_engines import Replies, ScriptedClassifier, ScriptedRecognizer, Sp
 from voices import silence, spoken
 
 from emolib.audio import AudioClip, write_wav
+from emolib.dialogue import write_trace
 from emolib.stack import Engines, Stack
 from emolib.widgets.live import LivePanel
 from emolib.widgets.speaker import BrowserSink
@@ -91,8 +92,10 @@ def test_what_is_said_into_the_page_is_answered_in_the_page(panel: LivePanel):
     assert eventually(lambda: panel.turns)
     assert panel.widget.history[0]["reply"] == "All is well. Good."
     assert panel.widget.emotions["joy"] == pytest.approx(0.9)
-    assert panel.widget.felt == "joy, 90% sure"
-    assert "First sound after" in panel.widget.latency
+    assert panel.widget.felt == {"label": "joy", "share": pytest.approx(0.9), "abstained": False}
+    assert panel.widget.history[0]["words"] == {"label": "joy", "share": pytest.approx(0.9)}
+    assert panel.widget.history[0]["voice"] is None
+    assert (panel.widget.partial, panel.widget.reply) == ("", ""), "the turn has moved to the history"
     assert {"endpoint", "recognise", "reply", "speak"} <= {span["stage"] for span in panel.widget.waterfall}
     assert any(kind == "sound" for kind, _ in panel.sent)
     tell(panel, "save")
@@ -100,6 +103,82 @@ def test_what_is_said_into_the_page_is_answered_in_the_page(panel: LivePanel):
     tell(panel, "clear")
     assert panel.widget.history == []
     assert panel.turns == []
+
+
+def test_a_saved_conversation_is_reopened_gone_on_with_and_saved_whole(panel: LivePanel, tmp_path: Path):
+    tell(panel, "talk")
+    assert eventually(lambda: panel.widget.status.startswith("Listening"))
+    for count in (1, 2):
+        for block in pcm(question()):
+            tell(panel, "sound", block)
+        assert eventually(lambda turns=count: len(panel.turns) == turns)
+    tell(panel, "save")
+    said = [turn["transcript"] for turn in panel.widget.history]
+    with opened(tmp_path, engines) as later:
+        tell(later, "reopen")
+        assert later.widget.status == "2 turns were read from turns.jsonl: press Talk to go on."
+        assert [turn["transcript"] for turn in later.widget.history] == said
+        assert [message.role for message in later._history.recent()][:2] == ["user", "assistant"]
+        tell(later, "talk")
+        for block in pcm(question()):
+            tell(later, "sound", block)
+        assert eventually(lambda: later.turns)
+        assert [turn["number"] for turn in later.widget.history] == [0, 1, 2]
+        tell(later, "save")
+        assert later.save_to.read_text().count("\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (None, "cannot be read"),
+        ("not JSON\n", "line 1 is no turn"),
+        ('{"schema": "emolib.turn/1", "transcript": 3}\n', "no valid transcript, emotion"),
+    ],
+)
+def test_what_cannot_be_reopened_is_one_sentence_and_nothing_changes(panel: LivePanel, content, advice):
+    reopen(panel, [record(0)])
+    panel.save_to.unlink()
+    if content:
+        panel.save_to.write_text(content)
+    tell(panel, "reopen")
+    assert advice in panel.widget.status
+    assert panel.widget.trouble
+    assert len(panel.widget.history) == 1
+
+
+def record(number: int) -> dict:
+    return {
+        "schema": "emolib.turn/1",
+        "turn": number,
+        "transcript": f"sentence {number}",
+        "emotion": "joy",
+        "probabilities": {"joy": 0.9},
+        "reply": "Good.",
+        "voice": {"emotion": "joy", "intensity": 1.0},
+        "interrupted": False,
+        "problems": [],
+    }
+
+
+def reopen(panel: LivePanel, records: list[dict]) -> None:
+    write_trace(records, panel.save_to)
+    panel.reopen()
+
+
+def test_of_300_turns_the_page_gets_the_newest_and_earlier_ones_when_it_asks(panel: LivePanel):
+    sent: list[dict] = []
+    panel.widget.send = lambda content, buffers=None: sent.append(content)
+    reopen(panel, [record(number) for number in range(300)])
+    assert [turn["number"] for turn in panel.widget.history] == [*range(280, 300)]
+    panel._on_message(panel.widget, {"kind": "earlier", "before": 280}, [])
+    assert [turn["number"] for turn in sent[-1]["turns"]] == [*range(230, 280)]
+
+
+def test_a_status_follows_the_language_of_the_page(panel: LivePanel):
+    tell(panel, "save")
+    panel.widget.language = "zh"
+    assert panel.widget.status == "已将 0 轮对话写入 turns.jsonl。"
 
 
 def test_an_uploaded_recording_is_answered(panel: LivePanel, tmp_path: Path):

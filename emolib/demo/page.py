@@ -3,39 +3,79 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from emolib.emotions import EMOTIONS
-from emolib.html_pages import Picture, data_url, write_page
+import numpy as np
+
+from emolib.html_pages import data_url, write_page
 
 if TYPE_CHECKING:
     from emolib.demo.folder import DemoFolder
+    from emolib.plots import Chart
 
 __all__ = ["write_report"]
 
-_FIGURES = ["training_loss", "cross_entropy_loss", "training_grad_norm", "confusion_matrix"]
+#: Misclassified texts that are shown.
+_ERRORS = 12
+_WAVE_POINTS = 160
+_TITLES = {
+    "training_loss": "Training loss",
+    "cross_entropy_loss": "Loss and accuracy on held-out texts",
+    "training_grad_norm": "Norm of the gradient",
+    "confusion_matrix": "Which emotion was taken for which",
+    "reliability": "Confidence beside accuracy",
+    "latency_waterfall": "Where the time of the spoken turn went",
+}
 
 
 def write_report(folder: DemoFolder) -> None:
     """Write `folder.report` from what the steps left on disk; nothing in it points to another file."""
+    from emolib.plots import latency_waterfall, run_charts
+
+    turn = folder.read(folder.turn)
+    charts = [*run_charts(folder.run), *([latency_waterfall(turn)] if turn.get("spans") else [])]
     write_page(
         "demo.html",
         folder.report,
         metrics=folder.read(folder.metrics),
         corpus=folder.read(folder.corpus / "report.json"),
-        figures=[_picture(path) for path in sorted(folder.figures.glob("*.png"), key=_order)],
+        figures=[_figure(chart) for chart in charts],
+        errors=_errors(folder),
         files=folder.read(folder.gguf / "manifest.json")["files"],
-        turn=folder.read(folder.turn),
-        emotions=EMOTIONS,
-        question=data_url(folder.question.read_bytes(), "audio/wav"),
-        answer=data_url(folder.answer.read_bytes(), "audio/wav"),
+        turn=turn,
+        question=_sound(folder.question),
+        answer=_sound(folder.answer),
         seconds=folder.seconds(),
     )
 
 
-def _picture(path: Path) -> Picture:
-    return Picture(path.stem.replace("_", " "), data_url(path.read_bytes(), "image/png"))
+def _figure(chart: Chart) -> dict[str, str]:
+    from emolib.plots.svg import chart_svg
+
+    title = _TITLES.get(chart.name, chart.name.replace("_", " "))
+    return {"name": chart.name, "svg": chart_svg(chart, title)}
 
 
-def _order(path: Path) -> tuple[int, str]:
-    return (_FIGURES.index(path.stem) if path.stem in _FIGURES else len(_FIGURES), path.stem)
+def _errors(folder: DemoFolder) -> list[dict[str, Any]]:
+    """The first texts whose answer is not their label."""
+    from emolib.data import load_split
+
+    path = folder.run / "predictions.json"
+    if not path.exists():
+        return []
+    predictions = folder.read(path)
+    texts = load_split(folder.corpus, "test").texts
+    judged = zip(predictions["rows"], predictions["gold"], predictions["generated"], strict=True)
+    wrong = ({"text": texts[row], "gold": gold, "answer": answer} for row, gold, answer in judged if answer != gold)
+    return [found for found, _ in zip(wrong, range(_ERRORS), strict=False)]
+
+
+def _sound(path: Path) -> dict[str, Any]:
+    """A recording of the page: its URL, its seconds, and the line of its waveform in a box of _WAVE_POINTS by 2."""
+    from emolib.audio import read_audio
+
+    clip = read_audio(path)
+    peaks = [float(np.abs(piece).max(initial=0)) for piece in np.array_split(clip.samples, _WAVE_POINTS)]
+    loudest = max(peaks) or 1.0
+    line = " ".join(f"M{x} {1 - peak / loudest:.2f}V{1 + peak / loudest:.2f}" for x, peak in enumerate(peaks))
+    return {"url": data_url(path.read_bytes(), "audio/wav"), "seconds": clip.seconds, "line": line}

@@ -13,7 +13,7 @@ from emolib.dialogue.settings import AgentSettings
 from emolib.dialogue.state import Phase, State
 from emolib.dialogue.terminal import TextChat
 from emolib.dialogue.trace import Span, Trace
-from emolib.dialogue.turn import FALLBACK, Turn, latency_table, write_trace
+from emolib.dialogue.turn import FALLBACK, Turn, latency_table, read_trace, write_trace
 from emolib.speakable import speakable
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "events_of_recordings",
     "hold_conversation",
     "latency_table",
+    "read_trace",
     "segment",
     "segment_stream",
     "speakable",

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from emolib.dialogue.policy import Voice
 from emolib.dialogue.safety import Distress
 from emolib.dialogue.trace import Trace
+from emolib.errors import InputError
 from emolib.files import write_text
 from emolib.labels import EmotionScores
 
 if TYPE_CHECKING:
     from emolib.chat import Understanding
 
-__all__ = ["FALLBACK", "SCHEMA", "Turn", "latency_table", "write_trace"]
+__all__ = ["FALLBACK", "SCHEMA", "Turn", "latency_table", "read_trace", "write_trace"]
 
 #: What is said when the reply model gives nothing that can be spoken.
 FALLBACK = "I am sorry, I could not find an answer just now. Could you say that again?"
@@ -123,9 +124,43 @@ class Turn:
         return f"{shown}, {(self.pieces - 1) / seconds:.1f} tokens/s" if seconds > 0 else shown
 
 
-def write_trace(turns: Sequence[Turn], path: Path) -> None:
-    """Write the turns as JSON lines. StorageError when it cannot be written."""
-    write_text(path, "".join(json.dumps(turn.as_dict(), ensure_ascii=False) + "\n" for turn in turns))
+def write_trace(turns: Sequence[Turn | Mapping[str, Any]], path: Path) -> None:
+    """Write the turns, or their `Turn.as_dict`, as JSON lines. StorageError when it cannot be written."""
+    records = [turn.as_dict() if isinstance(turn, Turn) else turn for turn in turns]
+    write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+
+
+def read_trace(path: Path) -> list[dict[str, Any]]:
+    """Return the turns that `write_trace` wrote, each as `Turn.as_dict`.
+
+    Raises InputError when there is no such file, and for a line that is no turn of this schema.
+    """
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); save a conversation first") from None
+    # Not splitlines: JSON leaves U+2028 and its like inside a line as they are.
+    lines = [(number, line) for number, line in enumerate(content.split("\n"), 1) if line.strip()]
+    return [_read_turn(line, f"{path}, line {number}") for number, line in lines]
+
+
+#: What a saved turn is read for, and the type of each.
+_READ: dict[str, type | tuple[type, ...]] = {
+    "transcript": str, "emotion": str, "probabilities": dict, "reply": str, "voice": dict, "interrupted": bool,
+    "problems": list,
+}  # fmt: skip
+
+
+def _read_turn(line: str, place: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        raise InputError(f"{place} is no turn; each line has the schema {SCHEMA}")
+    if wrong := [name for name, kind in _READ.items() if not isinstance(record.get(name), kind)]:
+        raise InputError(f"{place}: the turn has no valid {', '.join(wrong)}")
+    return record
 
 
 def latency_table(turns: Sequence[Turn]) -> str:

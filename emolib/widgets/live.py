@@ -16,13 +16,14 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 from emolib.audio import SAMPLE_RATE, AudioClip, from_pcm16
-from emolib.dialogue import History, Recordings, Turn, write_trace
+from emolib.dialogue import History, Recordings, Turn, read_trace, write_trace
 from emolib.errors import EmolibError, UsageError
 from emolib.speech.calibration import calibrate
 from emolib.speech.noise import QUIET_ROOM, NoiseProfile, level_dbfs
 from emolib.stack import Engines, Stack, open_stack
 from emolib.widgets.choices import COMPUTER, OWN_VOICE, PAGE, check_files, offered
-from emolib.widgets.session import ENDED, Session
+from emolib.widgets.page import text
+from emolib.widgets.session import Session, shown_turn
 from emolib.widgets.speaker import BrowserSink
 from emolib.widgets.view import new_view
 
@@ -34,16 +35,19 @@ _BLOCKS_PER_SIGN = 31
 #: A minute of the microphone.
 _DELAYS_KEPT = 1900
 _LEVELS_EVERY_S = 0.1
-_TAKEN = "Another panel has taken the conversation over: press Talk to have it back here."
+#: The page gets so many turns with each new one, and this many more when it asks for earlier ones.
+_TURNS_SHOWN = 20
+_EARLIER_TURNS = 50
 
 
 class LivePanel:
     """Speak to the machine from the page; the last line of a cell shows the panel.
 
     `stack` says what the conversation runs on (default: the bundled models), and `engines` opens it (default:
-    `emolib.stack.open_stack`). Each part can be chosen in the page, or with `choose`. Turns are saved to `save_to`. The
-    conversation has a thread of its own, so other cells can be run meanwhile; `close` ends it and releases the
-    microphone and the engines.
+    `emolib.stack.open_stack`). Each part can be chosen in the page, or with `choose`. Save and Reopen in the page, and
+    `save` and `reopen`, write the turns to `save_to` (JSON lines) and go on from them another day. The conversation
+    has a thread of its own, so other cells can be run meanwhile; `close` ends it and releases the microphone and the
+    engines.
     """
 
     #: A second panel of this kernel takes the conversation over: both would hear and answer each other.
@@ -69,6 +73,9 @@ class LivePanel:
         self._rate = SAMPLE_RATE
         self._session: Session | None = None
         self._history = History()
+        #: All turns as `Turn.as_dict`, the reopened ones first; those of one conversation are numbered from 0.
+        self._records: list[dict[str, Any]] = []
+        self._conversation = 0
         self._level_at = 0.0
         self._delays = {way: deque[float](maxlen=_DELAYS_KEPT) for way in ("microphone", "loudspeaker", "device")}
         self._page: float | None = None
@@ -96,7 +103,7 @@ class LivePanel:
         self.stack, self.sound = stack, changes.get("sound", self.sound)
         self._show_choice()
         if self.widget.talking and set(changes) != {"voice"}:
-            self.widget.status = "Press Stop, then Talk: the change takes effect there."
+            self.widget.say("change_later")
 
     def close(self) -> None:
         """End the conversation and release everything."""
@@ -147,8 +154,10 @@ class LivePanel:
                 self.choose(**{content["name"]: content["value"]})
             elif kind == "upload":
                 self._answer_upload(bytes(buffers[0]))
+            elif kind == "earlier":
+                self._show_earlier(int(content["before"]))
         except EmolibError as error:
-            self.widget.status = f"{error}"
+            self.widget.complain(error)
 
     def _meet(self, page: float | None, rate: int) -> None:
         """`page` has the microphone from now on, at `rate` (Hz); the one before was reloaded or left."""
@@ -190,7 +199,7 @@ class LivePanel:
             source = SoundDeviceSource()
             threading.Thread(target=self._measure_room, args=(source,), name="calibration", daemon=True).start()
         self._calibrating = []
-        self.widget.status = "Measuring the room: please say nothing for two seconds."
+        self.widget.say("measuring")
 
     def _measure_room(self, source: Any) -> None:
         try:
@@ -199,7 +208,7 @@ class LivePanel:
                     if self._calibrating is None:
                         return
         except EmolibError as error:
-            self.widget.status = f"{error}"
+            self.widget.complain(error)
 
     def _collect(self, samples: np.ndarray, rate: int) -> None:
         collected = self._calibrating
@@ -211,7 +220,7 @@ class LivePanel:
             self._noise = calibrate(AudioClip(np.concatenate(collected), rate))
             self.widget.floor_dbfs = self._noise.floor_dbfs
             advice = self._noise.advice()
-            self.widget.status = f"{advice[0].upper()}{advice[1:]}. Press Talk and speak."
+            self.widget.say("measured", advice=f"{advice[0].upper()}{advice[1:]}")
 
     def _talk(self) -> None:
         from emolib.speech import QueueSource, SoundDeviceSource
@@ -230,7 +239,7 @@ class LivePanel:
     def _begin(self, open_source: Callable[[], Any]) -> None:
         before, stack = self._session, self.stack
         if before and not before.stopped:
-            self.widget.status = "A conversation is under way: press Stop first."
+            self.widget.say("under_way", trouble=True)
             return
         self._session = Session(
             self.widget,
@@ -241,7 +250,7 @@ class LivePanel:
             history=self._history,
             voice=lambda: self.stack.voice,
             meet=self._meet_voices,
-            on_turn=self.turns.append,
+            on_turn=self._keep,
             on_end=self._end,
         )
         other, LivePanel._conversing = LivePanel._conversing, self
@@ -270,17 +279,19 @@ class LivePanel:
             self._show_choice()
             return ""
         self.choose(voice=OWN_VOICE)
-        return f" (This speech engine has no voice {wanted!r} and takes its own: imitating one needs Fish-Speech.)"
+        return text("no_such_voice", self.widget.language, voice=repr(wanted))
 
     def _give_way(self) -> None:
         if self._session and not self._session.stopped:
-            self._session.stop(_TAKEN)
+            self._session.stop("taken")
             self.widget.send({"kind": "taken", "page": None})
 
-    def _end(self, session: Session, told: str) -> None:
+    def _end(self, session: Session, tell: Callable[[], None]) -> None:
         if session is self._session:
-            self.widget.talking = False
-            self.widget.status = told
+            with self.widget.hold_sync():
+                self.widget.talking, self.widget.phase = False, "idle"
+                self.widget.partial = self.widget.reply = self.widget.spoken = ""
+                tell()
 
     def _interrupt(self) -> None:
         if self._session:
@@ -288,33 +299,73 @@ class LivePanel:
         # The page takes no sound from its own Interrupt until this answer: what is on its way is of the dead turn.
         self.widget.send({"kind": "flush"})
 
-    def _stop(self, told: str = ENDED) -> None:
+    def _stop(self, ended: str = "ended") -> None:
         self._calibrating = None
         if self._session and not self._session.stopped:
-            self._session.stop(told)
+            self._session.stop(ended)
             self.widget.talking = False
         self.widget.send({"kind": "flush"})
 
     def _lost(self) -> None:
-        told = "The microphone is gone: connect it again and press Talk."
-        self._stop(told)
-        self.widget.status = told
+        self._stop("microphone_lost")
+        self.widget.say("microphone_lost", trouble=True)
+
+    def _keep(self, turn: Turn) -> None:
+        self.turns.append(turn)
+        self._records.append(turn.as_dict())
+        self._show_history()
+
+    def _show_history(self) -> None:
+        """The newest turns, each with its number from 0 and the conversation that it belongs to."""
+        first = max(0, len(self._records) - _TURNS_SHOWN)
+        self.widget.history = self._shown(first, len(self._records))
+
+    def _show_earlier(self, before: int) -> None:
+        turns = self._shown(max(0, before - _EARLIER_TURNS), before)
+        self.widget.send({"kind": "earlier", "turns": turns})
+
+    def _shown(self, first: int, end: int) -> list[dict[str, Any]]:
+        placed = enumerate(self._records[first:end], first)
+        return [shown_turn(record, number, self._conversation) for number, record in placed]
 
     def _clear(self) -> None:
-        self._history = History()
+        self._begin_anew(History(), [])
+
+    def _begin_anew(self, history: History, records: list[dict[str, Any]]) -> None:
+        """Go on from `history`, whose turns are `records`."""
+        self._history, self._records = history, records
+        self._conversation += 1
         self.turns.clear()
         if self._session:
             self._session.forget(self._history)
-        self.widget.history = self.widget.waterfall = []
-        self.widget.partial = self.widget.reply = self.widget.latency = self.widget.felt = ""
+        with self.widget.hold_sync():
+            self.widget.waterfall = []
+            self.widget.partial = self.widget.reply = self.widget.spoken = ""
+            self.widget.felt = {}
+            self.widget.emotions = dict.fromkeys(self.widget.emotions, 0.0)
+            self._show_history()
 
-    def _save(self) -> None:
-        write_trace(self.turns, self.save_to)
-        self.widget.status = f"{len(self.turns)} turns were written to {self.save_to.name}."
+    def save(self) -> None:
+        """Write the turns to `save_to`, those that were reopened first. StorageError when it cannot be written."""
+        write_trace(self._records, self.save_to)
+        self.widget.say("saved", count=len(self._records), file=self.save_to.name)
+
+    def reopen(self, path: Path | str | None = None) -> None:
+        """Show the turns of a file that `save` wrote (default: `save_to`), and go on from there.
+
+        Raises InputError when there is no such file or a line of it is no turn; then nothing changes.
+        """
+        path = Path(path or self.save_to)
+        records = read_trace(path)
+        history = History()
+        for record in records:
+            history.add(record["transcript"], record["reply"], record.get("tone"))
+        self._begin_anew(history, records)
+        self.widget.say("reopened", count=len(records), file=path.name)
 
     _ACTIONS = {  # noqa: RUF012
         "calibrate": _begin_calibration, "talk": _talk, "interrupt": _interrupt, "stop": _stop, "clear": _clear,
-        "save": _save,
+        "save": save, "reopen": reopen,
     }  # fmt: skip
     #: What counts from the page that has the microphone alone.
     _LEFT = {"leave": _stop, "lost": _lost}  # noqa: RUF012

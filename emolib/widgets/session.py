@@ -19,10 +19,8 @@ from emolib.stack import Engines
 from emolib.tts import SpeechRequest
 from emolib.widgets.speaker import BrowserSink
 
-__all__ = ["ENDED", "Session"]
+__all__ = ["Session", "shown_turn"]
 
-ENDED = "The conversation has ended. Press Talk to begin another."
-_LOADING = "Loading models…"
 #: Each message to the page stands in the way of the sound behind it: of a reply it is told ten times a second.
 _TOLD_EVERY_S = 0.1
 
@@ -32,8 +30,8 @@ class Session:
     """What is heard from `source`, answered on the engines of `open_engines`, and played on `sink`.
 
     It shows itself in `view`. `voice` gives the voiceprint of the next clause (None: the service's own); `meet` gets
-    the engines once they are open, and gives what is to be remarked about them; `on_end` gets the session and how it
-    ended, in a sentence.
+    the engines once they are open, and gives what is to be remarked about them; `on_end` gets the session and a call
+    that says in `view` how it ended.
     """
 
     view: Any
@@ -45,17 +43,17 @@ class Session:
     voice: Callable[[], str | None]
     meet: Callable[[Engines], str]
     on_turn: Callable[[Turn], None]
-    on_end: Callable[[Session, str], None]
+    on_end: Callable[[Session, Callable[[], None]], None]
     agent: VoiceAgent | None = field(default=None, init=False)
     stopped: bool = field(default=False, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
-    _ended: str = field(default=ENDED, init=False)
+    _ended: str = field(default="ended", init=False)
     _written: str = field(default="", init=False)
 
     def start(self, before: Session | None) -> None:
         """Begin, once `before` has let go of its engines."""
-        self.view.status = _LOADING
+        self.view.say("loading")
         self._thread = threading.Thread(target=self._hold, args=(before,), name="live panel", daemon=True)
         self._thread.start()
 
@@ -72,8 +70,8 @@ class Session:
         if agent and loop and not loop.is_closed():
             asyncio.run_coroutine_threadsafe(agent.interrupt(), loop)
 
-    def stop(self, ended: str = ENDED) -> None:
-        """End the conversation; `ended` says why."""
+    def stop(self, ended: str = "ended") -> None:
+        """End the conversation; the text `ended` of the page's table says why."""
         if not self.stopped:
             self.stopped, self._ended = True, ended
             self.interrupt()
@@ -90,22 +88,30 @@ class Session:
         if before:
             # One that was stopped may still be loading its models.
             before.wait()
-            self.view.status = _LOADING
-        ended = ""
+            self.view.say("loading")
+        failed: Exception | None = None
         try:
             with self.open_engines() as engines:
-                self.view.status = f"Listening: speak.{self.meet(engines)}"
+                self.view.say("listening", remark=self.meet(engines))
                 asyncio.run(self._converse(engines))
         except EmolibError as error:
-            ended = f"{error}"
+            failed = error
         except Exception as error:
             # A thread has no caller to raise to: what is unexpected must still be seen.
-            ended = f"Unexpected: {error!r}. Press Talk to begin again."
+            failed = error
             raise
         finally:
             self.stopped, self.agent, self._loop = True, None, None
             self.sink.close()
-            self.on_end(self, ended or self._ended)
+            self.on_end(self, lambda: self._say_how_it_ended(failed))
+
+    def _say_how_it_ended(self, failed: Exception | None) -> None:
+        if isinstance(failed, EmolibError):
+            self.view.complain(failed)
+        elif failed:
+            self.view.say("unexpected", trouble=True, error=repr(failed))
+        else:
+            self.view.say(self._ended, trouble=self._ended != "ended")
 
     async def _converse(self, engines: Engines) -> None:
         from emolib.speech import OrderedPlayer
@@ -132,19 +138,21 @@ class Session:
         async with contextlib.aclosing(events):
             async for event in events:
                 if isinstance(event, SpeechStart):
-                    self.view.status = "I hear you …"
+                    self.view.say("hearing")
                 elif isinstance(event, Partial):
                     self.view.partial = f"{event.text} …"
                 elif isinstance(event, Transcribed):
                     with self.view.hold_sync():
-                        self.view.partial, self.view.status = event.transcript.text, "Thinking …"
+                        self.view.partial = event.transcript.text
+                        self.view.say("thinking")
                 yield event
 
     def _show_emotion(
-        self, words: EmotionScores | None, voice: Mapping[str, float] | None, fused: EmotionScores
+        self, _words: EmotionScores | None, _voice: Mapping[str, float] | None, fused: EmotionScores
     ) -> None:
         with self.view.hold_sync():
-            self.view.emotions, self.view.felt = fused.as_dict(), _felt(words, voice, fused)
+            self.view.emotions = fused.as_dict()
+            self.view.felt = {"label": fused.label, "share": fused.confidence, "abstained": fused.abstained}
 
     def _note_reply(self, written: str, _given: str) -> None:
         self._written = written
@@ -157,44 +165,50 @@ class Session:
             with self.view.hold_sync():
                 self.view.reply = self._written
                 if speaking and not self.view.spoken:
-                    self.view.status = "Speaking: talk over it or press Interrupt to stop it."
+                    self.view.say("speaking")
                 self.view.spoken = speaking
 
     def _show_turn(self, turn: Turn) -> None:
-        self._written = turn.written
+        self._written = ""
         told = turn.as_dict()
-        shown = {name: told[name] for name in ("transcript", "emotion", "reply", "interrupted")}
-        self._show_emotion(turn.words, turn.voice_emotion, turn.emotion)
-        busy = ", ".join(f"{stage} {ms} ms" for stage, ms in turn.trace.busy_ms().items())
-        first = turn.trace.marks_ms().get("first_sound")
         problems = f" ({'; '.join(turn.problems)})" if turn.problems else ""
         with self.view.hold_sync():
-            self.view.history = [*self.view.history, shown][-20:]
-            self.view.reply, self.view.spoken = turn.written, ""
-            self.view.latency = f"First sound after {first} ms; {busy}" if first is not None else busy
-            self.view.waterfall, self.view.first_sound_ms = told["spans"], first or 0
-            self.view.status = f"Listening: speak.{problems}"
-        self.on_turn(turn)
+            self._show_emotion(turn.words, turn.voice_emotion, turn.emotion)
+            # The turn moves from what is under way to the history at once.
+            self.view.partial = self.view.reply = self.view.spoken = ""
+            self.view.waterfall = told["spans"]
+            self.view.first_sound_ms = turn.trace.marks_ms().get("first_sound", 0)
+            self.view.say("listening", remark=problems)
+            self.on_turn(turn)
         if isinstance(self.source, Recordings):
             self.source.answered()
 
 
-def _felt(words: EmotionScores | None, voice: Mapping[str, float] | None, fused: EmotionScores) -> str:
-    """Return what was felt, and when there is a voice emotion, in the words and in the voice."""
-    if not voice:
-        return _described(fused)
-    heard = max(voice, key=lambda name: voice[name]).lower()
-    return f"{_described(fused)} (words: {_label(words)}, voice: {heard})"
+def shown_turn(record: Mapping[str, Any], number: int, conversation: int) -> dict[str, Any]:
+    """Return what the page shows of a turn (`record`: `Turn.as_dict`), number `number` of a conversation.
+
+    `words` and `voice` have the label that was felt there and its probability, "share"; without a label there is none.
+    """
+    voice = record.get("voice_emotion") or {}
+    heard = max(voice, key=lambda name: voice[name], default=None)
+    return {
+        "number": number,
+        "conversation": conversation,
+        "transcript": record["transcript"],
+        "emotion": record["emotion"],
+        "words": _felt(record.get("words") or record),
+        "voice": {"label": heard.lower(), "share": voice[heard]} if heard else None,
+        "reply": record["reply"],
+        "spoken_as": record["voice"]["emotion"],
+        "interrupted": record["interrupted"],
+        "problems": list(record["problems"]),
+    }
 
 
-def _described(scores: EmotionScores) -> str:
-    if scores.abstained:
-        return f"nothing in particular ({scores.label} is likeliest, with {scores.confidence:.0%})"
-    return f"{scores.label}, {scores.confidence:.0%} sure"
-
-
-def _label(scores: EmotionScores | None) -> str:
-    return "neutral" if scores is None or scores.abstained else scores.label
+def _felt(scores: Mapping[str, Any]) -> dict[str, Any]:
+    label = scores["emotion"]
+    share = scores["probabilities"].get(label)
+    return {"label": label} if share is None else {"label": label, "share": share}
 
 
 class _ChosenVoice:
