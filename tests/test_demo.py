@@ -91,7 +91,7 @@ def folder(tmp_path: Path) -> DemoFolder:
     demo = DemoFolder(tmp_path)
     for path in (demo.corpus, demo.run, demo.figures, demo.gguf):
         path.mkdir()
-    metrics = {**scores(0.75), "baseline": scores(0.125), "linear_floor": scores(0.5)}
+    metrics = {**scores(0.75), "baseline": scores(0.125), "baselines": {"TF-IDF": scores(0.5)}}
     turn = {
         "transcript": "a <b>bold</b> question",
         "emotion": "joy",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emolib.emotions import EMOTIONS
+from emolib.evaluate.baselines import baselines_of
 from emolib.html_pages import Picture, data_url, write_page
 
 if TYPE_CHECKING:
@@ -18,10 +19,12 @@ _FIGURES = ["training_loss", "cross_entropy_loss", "training_grad_norm", "confus
 
 def write_report(folder: DemoFolder) -> None:
     """Write `folder.report` from what the steps left on disk; nothing in it points to another file."""
+    metrics = folder.read(folder.metrics)
     write_page(
         "demo.html",
         folder.report,
-        metrics=folder.read(folder.metrics),
+        metrics=metrics,
+        baselines=baselines_of(metrics),
         corpus=folder.read(folder.corpus / "report.json"),
         figures=[_picture(path) for path in sorted(folder.figures.glob("*.png"), key=_order)],
         files=folder.read(folder.gguf / "manifest.json")["files"],
