@@ -27,7 +27,7 @@ from emolib.classify import EmotionClassifier
 from emolib.classify.classifier import softmax
 from emolib.data import Corpus, load_split
 from emolib.emotions import VOCABULARIES
-from emolib.evaluate.baseline import one_per_label
+from emolib.evaluate.baselines import TFIDF, train_baseline
 from emolib.evaluate.multi_label import MultiLabelScores, fit_thresholds, label_matrix
 from emolib.finetune import preset, train
 from emolib.labels import LabelSet
@@ -46,7 +46,7 @@ def measure(report: Report, quick: bool) -> None:
     settings = preset("cpu", batch_size=16, max_length=256, tracking="off", eval_steps=0, **length)
     trained = train(rows, Path("runs") / ("goemotions-quick" if quick else "goemotions"), settings)
     logits = {
-        "TF-IDF": one_per_label(rows)(dev.texts),
+        "TF-IDF": train_baseline(TFIDF, rows)(dev.texts),
         "SmolLM2-135M, one epoch": EmotionClassifier.load(trained.path).scorer.label_logits(dev.texts),
     }
     for name, scores in logits.items():

@@ -94,7 +94,7 @@ def folder(tmp_path: Path) -> DemoFolder:
     for path in (demo.corpus, demo.run, demo.figures, demo.gguf):
         path.mkdir()
     confusion = {label: {label: 4} for label in EMOTIONS}
-    metrics = {**scores(0.75), "confusion": confusion, "baseline": scores(0.125), "linear_floor": scores(0.5)}
+    metrics = {**scores(0.75), "confusion": confusion, "baseline": scores(0.125), "baselines": {"TF-IDF": scores(0.5)}}
     turn = {
         "transcript": "a <b>bold</b> question",
         "emotion": "joy",

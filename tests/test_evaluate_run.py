@@ -18,6 +18,7 @@ from emolib.errors import InputError, ModelError
 from emolib.evaluate import calibrate_run, compare_runs, evaluate_run
 from emolib.evaluate.decoding import answer_batch
 from emolib.evaluate.run import evaluate_model
+from emolib.evaluate.tables import metrics_table
 from emolib.prompting.prefix import run_prefix
 from emolib.prompting.templates import PAPER
 from runs import save_run, save_tiny_base
@@ -209,10 +210,16 @@ def test_two_runs_are_compared_on_the_rows_that_both_judged(run, corpus, tmp_pat
     assert "p = 1" in compared.table()
 
 
-def test_linear_floor_stands_beside_the_models(run, corpus):
+def test_tfidf_stands_beside_the_models(run, corpus):
     metrics = evaluate_run(run, corpus, baseline_on=corpus)
-    assert metrics.as_dict()["linear_floor"]["accuracy"] == metrics.floor.accuracy > 0.9
-    assert "linear floor" in metrics.table()
+    assert metrics.as_dict()["baselines"]["TF-IDF"]["accuracy"] == metrics.baselines["TF-IDF"].accuracy > 0.9
+    assert "TF-IDF" in metrics.table()
+
+
+def test_metrics_of_an_older_folder_have_their_baseline(run, corpus):
+    written = evaluate_run(run, corpus, baseline_on=corpus).as_dict()
+    written["linear_floor"] = written.pop("baselines")["TF-IDF"]
+    assert "TF-IDF" in metrics_table(written)
 
 
 def test_command_prints_a_table_or_json_and_refuses_what_is_no_run(run, tmp_path, capsys):

@@ -67,7 +67,7 @@ def test_it_classifies_and_is_evaluated_with_its_labels(trained: Trained) -> Non
     assert [one.labels for one in scores] == [corpus.label_set] * len(TEXTS)
     metrics = evaluate_run(run.path, corpus, calibrate_on=corpus, baseline_on=corpus).as_dict()
     assert set(metrics["per_label"]) == set(corpus.label_set)
-    assert metrics["linear_floor"]["n"] == len(TEXTS)
+    assert metrics["baselines"]["TF-IDF"]["n"] == len(TEXTS)
     if corpus.label_set.multi_label:
         assert len(find_adapter(run.path).thresholds) == 4
         assert (run.figures / "label_scores.png").is_file()

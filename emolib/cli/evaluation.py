@@ -31,7 +31,13 @@ class EvaluateOptions:
         "corpus to fit the temperature on (default: the folder's validation)", None, metavar="CORPUS"
     )
     baseline_on: str | None = option(
-        "corpus to train a linear model on, to compare with (default: no baseline)", None, metavar="CORPUS"
+        "corpus to train the baselines on, to compare with (default: no baselines)", None, metavar="CORPUS"
+    )
+    encoder: str = option(
+        "sentence encoder of the second baseline: a folder, a hub id, off, or auto, which is multilingual-e5-small if"
+        " it can be had",
+        "auto",
+        metavar="MODEL",
     )
     against: Path | None = option("another run, evaluated on the same data, to compare with (default: none)", None)
     json: bool = option("print the metrics as JSON", False)
@@ -47,7 +53,11 @@ def evaluate(options: EvaluateOptions) -> None:
     found: dict[str, Any] = {}
     if options.data:
         found["metrics"] = evaluate_run(
-            options.run, options.data, calibrate_on=options.calibrate_on, baseline_on=options.baseline_on
+            options.run,
+            options.data,
+            calibrate_on=options.calibrate_on,
+            baseline_on=options.baseline_on,
+            encoder=None if options.encoder == "off" else options.encoder,
         )
     if options.against:
         found["against"] = compare_runs(options.run, options.against)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from emolib.evaluate.baselines import baselines_of
 from emolib.html_pages import data_url, write_page
 
 if TYPE_CHECKING:
@@ -34,10 +35,12 @@ def write_report(folder: DemoFolder) -> None:
 
     turn = folder.read(folder.turn)
     charts = [*run_charts(folder.run), *([latency_waterfall(turn)] if turn.get("spans") else [])]
+    metrics = folder.read(folder.metrics)
     write_page(
         "demo.html",
         folder.report,
-        metrics=folder.read(folder.metrics),
+        metrics=metrics,
+        baselines=baselines_of(metrics),
         corpus=folder.read(folder.corpus / "report.json"),
         figures=[_figure(chart) for chart in charts],
         errors=_errors(folder),

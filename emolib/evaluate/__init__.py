@@ -14,7 +14,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "calibrate_run": "emolib.evaluate.run",
         "compare_runs": "emolib.evaluate.compare",
         "evaluate_run": "emolib.evaluate.run",
-        "linear_floor": "emolib.evaluate.baseline",
         "measure_continuity": "emolib.evaluate.continuity",
     },
 )

@@ -6,8 +6,8 @@ import contextlib
 import dataclasses
 import random
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emolib.classify.classifier import softmax
-from emolib.errors import InputError
+from emolib.errors import InputError, ModelError
 from emolib.evaluate import scores
 from emolib.evaluate.model_scores import ModelScores
 from emolib.evaluate.multi_label import MultiLabelScores, fit_thresholds, label_matrix
@@ -28,6 +28,7 @@ from emolib.plots import confusion_matrix, label_scores, reliability
 if TYPE_CHECKING:
     from emolib.data import Corpus
     from emolib.emotion_model import EmotionModel
+    from emolib.evaluate.baselines import Baseline
     from emolib.evaluate.decoding import Answers
 
 __all__ = ["Metrics", "calibrate_run", "evaluate_model", "evaluate_run"]
@@ -43,9 +44,9 @@ _BATCH_TOKENS = {"cpu": 2048, "cuda": 8192}
 class Metrics:
     """A model beside its base on the same rows.
 
-    `run` and `baseline` are their scores, `floor` those of a linear model where one was asked for. `judged` are
-    the row numbers of the corpus that were judged, and `rows` is its size. `ceiling` is the best accuracy that
-    the corpus's own conflicts allow.
+    `run` and `baseline` are their scores, `baselines` those of simpler models by name, if they were asked for;
+    `encoder_missing` says why the sentence encoder is not among them. `judged` are the row numbers of the corpus that
+    were judged, and `rows` is its size. `ceiling` is the best accuracy that the corpus's own conflicts allow.
     """
 
     run: ModelScores | MultiLabelScores
@@ -55,7 +56,8 @@ class Metrics:
     ceiling: float
     data: dict[str, Any]
     seconds: float
-    floor: ModelScores | MultiLabelScores | None = None
+    baselines: Mapping[str, ModelScores | MultiLabelScores] = field(default_factory=dict)
+    encoder_missing: str | None = None
     labels: LabelSet = CARER
 
     @property
@@ -81,7 +83,11 @@ class Metrics:
             "mcnemar_against_baseline": self.comparison.as_dict(),
             "seconds": round(self.seconds, 1),
         }
-        return result if self.floor is None else {**result, "linear_floor": self.floor.as_dict()}
+        if self.baselines:
+            result["baselines"] = {name: found.as_dict() for name, found in self.baselines.items()}
+        if self.encoder_missing:
+            result["encoder_missing"] = self.encoder_missing
+        return result
 
     def table(self) -> str:
         """The figures as Markdown tables."""
@@ -94,14 +100,17 @@ def evaluate_run(
     *,
     calibrate_on: str | Path | Corpus | None = None,
     baseline_on: str | Path | Corpus | None = None,
+    encoder: str | None = None,
     max_new_tokens: int = 8,
 ) -> Metrics:
     """Judge the run folder `run` on `data`: a corpus file, a cleaned folder (its test split) or a `Corpus`.
 
     Writes metrics.json, metrics.md, predictions.json and figures into the run folder. `calibrate_on` is a corpus that
     the temperature is fitted on first; a cleaned folder's validation split serves without being named. `baseline_on`
-    is the corpus that a linear model is trained on for comparison. An interruption keeps the rows that were
-    judged, marks the files as partial, and goes on as KeyboardInterrupt.
+    is the corpus that the baselines are trained on: TF-IDF with logistic regression, and logistic regression on the
+    vectors of a sentence encoder. `encoder` is its folder or hub id, "auto" for multilingual-e5-small if it can be had,
+    or None for TF-IDF alone. An interruption keeps the rows that were judged, marks the files as partial, and goes on
+    as KeyboardInterrupt.
     """
     from emolib.data import load_split
     from emolib.emotion_model import find_adapter, load_emotion_model
@@ -116,7 +125,8 @@ def evaluate_run(
         loaded = _calibrate(loaded, held_out)
     metrics = evaluate_model(loaded, corpus, max_new_tokens=max_new_tokens)
     if baseline_on:
-        metrics = _with_floor(metrics, load_split(baseline_on, "train", labels=labels), corpus, held_out)
+        train = load_split(baseline_on, "train", labels=labels)
+        metrics = _with_baselines(metrics, encoder, train, corpus, held_out)
     write_json(folder.metrics_path, metrics.as_dict())
     write_text(folder.metrics_path.with_suffix(".md"), metrics.table() + "\n")
     _write_predictions(folder.path / "predictions.json", metrics)
@@ -245,11 +255,31 @@ def _judge(loaded: EmotionModel, texts: Sequence[str], max_new_tokens: int) -> t
     return sorted(done), *(Answers.joined(batches).take(order) for batches in found)
 
 
-def _with_floor(metrics: Metrics, train: Corpus, corpus: Corpus, held_out: Corpus | None) -> Metrics:
-    from emolib.evaluate.baseline import linear_floor
+def _with_baselines(
+    metrics: Metrics, encoder: str | None, train: Corpus, corpus: Corpus, held_out: Corpus | None
+) -> Metrics:
+    from emolib.evaluate.baselines import TFIDF, baseline_scores
 
-    floor = linear_floor(train, [corpus.texts[row] for row in metrics.judged], metrics.run.gold, held_out)
-    return dataclasses.replace(metrics, floor=floor)
+    baseline, missing = _encoder_baseline(encoder)
+    texts = [corpus.texts[row] for row in metrics.judged]
+    chosen = [TFIDF, baseline] if baseline else [TFIDF]
+    found = {one.name: baseline_scores(one, train, texts, metrics.run.gold, held_out) for one in chosen}
+    return dataclasses.replace(metrics, baselines=found, encoder_missing=missing)
+
+
+def _encoder_baseline(encoder: str | None) -> tuple[Baseline | None, str | None]:
+    """Return the baseline on a sentence encoder, or why there is none. An encoder that is named must be there."""
+    from emolib.encoder import DEFAULT_ENCODER, load_encoder
+    from emolib.evaluate.baselines import encoder_baseline
+
+    if encoder is None:
+        return None, None
+    try:
+        return encoder_baseline(load_encoder(DEFAULT_ENCODER if encoder == "auto" else encoder)), None
+    except ModelError as error:
+        if encoder != "auto":
+            raise
+        return None, str(error)
 
 
 def _write_predictions(path: Path, metrics: Metrics) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from emolib.evaluate.baselines import baselines_of
 from emolib.tables import markdown_table, percent
 
 __all__ = ["metrics_table"]
@@ -13,7 +14,14 @@ __all__ = ["metrics_table"]
 def metrics_table(metrics: dict[str, Any]) -> str:
     """The tables of one evaluation: the models side by side, the labels, the confusion, the format errors."""
     models = _multi_label_models if metrics.get("multi_label") else _models
-    parts = [_heading(metrics), models(metrics), _labels(metrics), _confusion(metrics), _format_errors(metrics)]
+    parts = [
+        _heading(metrics),
+        models(metrics),
+        _missing(metrics),
+        _labels(metrics),
+        _confusion(metrics),
+        _format_errors(metrics),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -30,8 +38,12 @@ def _heading(metrics: dict[str, Any]) -> str:
 
 def _columns(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the metrics of each model, by the heading of its column."""
-    columns = {"base": metrics["baseline"], "linear floor": metrics.get("linear_floor"), "fine-tuned": metrics}
-    return {name: found for name, found in columns.items() if found}
+    return {"base": metrics["baseline"], **baselines_of(metrics), "fine-tuned": metrics}
+
+
+def _missing(metrics: dict[str, Any]) -> str:
+    reason = metrics.get("encoder_missing")
+    return f"Without the baseline on a sentence encoder: {reason}." if reason else ""
 
 
 def _multi_label_models(metrics: dict[str, Any]) -> str:
