@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -21,6 +22,7 @@ from emolib.plots import (
     reliability,
     training_loss,
 )
+from emolib.plots.svg import chart_svg
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -96,6 +98,7 @@ def test_reliability_shows_the_bins_and_what_abstaining_gains() -> None:
     chart = reliability({"n": 7, "constrained": {"calibration": calibration}})
     assert chart.points == ((0.4, 0.5, 7, 0.45, 0.4),)
     assert list(chart.figure.axes[1].lines[0].get_xdata()) == [0.0], "no accuracy is drawn where nothing is answered"
+    assert "<title>confidence 0.45, 0.4</title>" in chart_svg(chart, "Reliability")
     with pytest.raises(InputError, match="no label scores"):
         reliability({"n": 7, "constrained": None})
 
@@ -129,3 +132,12 @@ def test_a_waterfall_shows_each_stage_when_it_ran() -> None:
     assert chart.points == (("reply", 10, 90), ("speak", 40, 60))
     with pytest.raises(InputError, match="--trace"):
         latency_waterfall({"spans": []})
+
+
+def test_a_chart_as_svg_is_valid_and_has_the_value_of_each_point(run: Path) -> None:
+    drawn = chart_svg(training_loss(run), "Loss <of> training")
+    root = ElementTree.fromstring(drawn)
+    assert root.get("aria-label") == "Loss <of> training"
+    titles = [title.text for title in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert [title for title in titles if title.startswith("each step")][2] == "each step: optimiser step 3, 1"
+    assert "currentColor" in drawn
