@@ -39,6 +39,12 @@ class EvaluateOptions:
         "auto",
         metavar="MODEL",
     )
+    few_shot: int | None = option(
+        "print what the baselines reach with 1, 2, 4, … up to so many rows per label of --baseline-on (default: all"
+        " rows alone)",
+        None,
+        metavar="N",
+    )
     against: Path | None = option("another run, evaluated on the same data, to compare with (default: none)", None)
     json: bool = option("print the metrics as JSON", False)
 
@@ -57,6 +63,7 @@ def evaluate(options: EvaluateOptions) -> None:
             options.data,
             calibrate_on=options.calibrate_on,
             baseline_on=options.baseline_on,
+            few_shot=options.few_shot,
             encoder=None if options.encoder == "off" else options.encoder,
         )
     if options.against:

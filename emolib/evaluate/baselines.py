@@ -80,6 +80,8 @@ def train_baseline(baseline: Baseline, train: Corpus) -> Callable[[Sequence[str]
 
         truth = label_matrix(train.labels, labels)
         columns = [k for k in range(len(labels)) if 0 < truth[:, k].sum() < len(truth)]
+        if not columns:  # every row has the same labels: nothing tells the texts apart
+            return lambda texts: np.full((len(texts), len(labels)), _NEVER)
         model = make_pipeline(model[:-1], OneVsRestClassifier(model[-1]))
         model.fit(inputs, truth[:, columns].astype(int))
     else:
@@ -88,7 +90,9 @@ def train_baseline(baseline: Baseline, train: Corpus) -> Callable[[Sequence[str]
 
     def log_probabilities(texts: Sequence[str]) -> np.ndarray:
         found = np.full((len(texts), len(labels)), _NEVER)
-        found[:, columns] = np.log(np.maximum(model.predict_proba(baseline.inputs(texts)), 1e-12))
+        # scikit-learn gives one label alone a second column, in front: that the text does not have it.
+        probabilities = model.predict_proba(baseline.inputs(texts))[:, -len(columns) :]
+        found[:, columns] = np.log(np.maximum(probabilities, 1e-12))
         return found
 
     return log_probabilities

@@ -56,6 +56,11 @@ class ModelScores:
         return float(scores.accuracy(self.counts))
 
     @property
+    def macro_f1(self) -> float:
+        """The mean F1 of the labels that occur, as true or as predicted ones."""
+        return float(scores.macro_f1(self.counts))
+
+    @property
     def format_errors(self) -> int:
         """How many answers are none of the labels."""
         return int(self.counts[:, -1].sum())
@@ -80,7 +85,7 @@ class ModelScores:
             "n": len(self.gold),
             "accuracy": round(self.accuracy, 4),
             "accuracy_interval": accuracy_interval.as_list(),
-            "macro_f1": round(float(scores.macro_f1(self.counts)), 4),
+            "macro_f1": round(self.macro_f1, 4),
             "macro_f1_interval": f1_interval.as_list(),
             "format_errors": self.format_errors,
             "format_error_kinds": dict(Counter(error.kind for error in self.errors).most_common()),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emolib.classify.classifier import softmax
-from emolib.errors import InputError, ModelError
+from emolib.errors import InputError, ModelError, UsageError
 from emolib.evaluate import scores
 from emolib.evaluate.model_scores import ModelScores
 from emolib.evaluate.multi_label import MultiLabelScores, fit_thresholds, label_matrix
@@ -23,7 +23,7 @@ from emolib.evaluate.tables import metrics_table
 from emolib.files import write_json, write_text
 from emolib.finetune.run_folder import RunFolder
 from emolib.labels import CARER, LabelSet
-from emolib.plots import confusion_matrix, label_scores, reliability
+from emolib.plots import confusion_matrix, label_scores, learning_curve, reliability
 
 if TYPE_CHECKING:
     from emolib.data import Corpus
@@ -45,8 +45,9 @@ class Metrics:
     """A model beside its base on the same rows.
 
     `run` and `baseline` are their scores, `baselines` those of simpler models by name, if they were asked for;
-    `encoder_missing` says why the sentence encoder is not among them. `judged` are the row numbers of the corpus that
-    were judged, and `rows` is its size. `ceiling` is the best accuracy that the corpus's own conflicts allow.
+    `encoder_missing` says why the sentence encoder is not among them, and `few_shot` has their learning curves.
+    `judged` are the row numbers of the corpus that were judged, and `rows` is its size. `ceiling` is the best accuracy
+    that the corpus's own conflicts allow.
     """
 
     run: ModelScores | MultiLabelScores
@@ -58,6 +59,7 @@ class Metrics:
     seconds: float
     baselines: Mapping[str, ModelScores | MultiLabelScores] = field(default_factory=dict)
     encoder_missing: str | None = None
+    few_shot: Sequence[Mapping[str, Any]] = ()
     labels: LabelSet = CARER
 
     @property
@@ -87,6 +89,8 @@ class Metrics:
             result["baselines"] = {name: found.as_dict() for name, found in self.baselines.items()}
         if self.encoder_missing:
             result["encoder_missing"] = self.encoder_missing
+        if self.few_shot:
+            result["few_shot"] = list(self.few_shot)
         return result
 
     def table(self) -> str:
@@ -101,6 +105,7 @@ def evaluate_run(
     calibrate_on: str | Path | Corpus | None = None,
     baseline_on: str | Path | Corpus | None = None,
     encoder: str | None = None,
+    few_shot: int | None = None,
     max_new_tokens: int = 8,
 ) -> Metrics:
     """Judge the run folder `run` on `data`: a corpus file, a cleaned folder (its test split) or a `Corpus`.
@@ -109,8 +114,8 @@ def evaluate_run(
     the temperature is fitted on first; a cleaned folder's validation split serves without being named. `baseline_on`
     is the corpus that the baselines are trained on: TF-IDF with logistic regression, and logistic regression on the
     vectors of a sentence encoder. `encoder` is its folder or hub id, "auto" for multilingual-e5-small if it can be had,
-    or None for TF-IDF alone. An interruption keeps the rows that were judged, marks the files as partial, and goes on
-    as KeyboardInterrupt.
+    or None for TF-IDF alone. `few_shot` adds their learning curves up to so many rows per label. An
+    interruption keeps the rows that were judged, marks the files as partial, and goes on as KeyboardInterrupt.
     """
     from emolib.data import load_split
     from emolib.emotion_model import find_adapter, load_emotion_model
@@ -120,17 +125,21 @@ def evaluate_run(
     corpus = load_split(data, "test", labels=labels)
     validation = calibrate_on or _validation_of(data)
     held_out = load_split(validation, "validation", labels=labels) if validation else None
+    train = load_split(baseline_on, "train", labels=labels) if baseline_on else None
+    if few_shot is not None:
+        _check_few_shot(train, few_shot)
     loaded = load_emotion_model(folder.path)
     if held_out is not None:
         loaded = _calibrate(loaded, held_out)
     metrics = evaluate_model(loaded, corpus, max_new_tokens=max_new_tokens)
-    if baseline_on:
-        train = load_split(baseline_on, "train", labels=labels)
-        metrics = _with_baselines(metrics, encoder, train, corpus, held_out)
+    if train is not None:
+        metrics = _with_baselines(metrics, encoder, train, corpus, held_out, few_shot)
     write_json(folder.metrics_path, metrics.as_dict())
     write_text(folder.metrics_path.with_suffix(".md"), metrics.table() + "\n")
     _write_predictions(folder.path / "predictions.json", metrics)
-    charts = (label_scores,) if labels.multi_label else (confusion_matrix, reliability)
+    charts = [label_scores] if labels.multi_label else [confusion_matrix, reliability]
+    if metrics.few_shot:
+        charts.append(learning_curve)
     for chart in charts:
         chart(metrics.as_dict()).save(folder.figures)
     if metrics.partial:
@@ -256,15 +265,25 @@ def _judge(loaded: EmotionModel, texts: Sequence[str], max_new_tokens: int) -> t
 
 
 def _with_baselines(
-    metrics: Metrics, encoder: str | None, train: Corpus, corpus: Corpus, held_out: Corpus | None
+    metrics: Metrics, encoder: str | None, train: Corpus, corpus: Corpus, held_out: Corpus | None, few_shot: int | None
 ) -> Metrics:
     from emolib.evaluate.baselines import TFIDF, baseline_scores
+    from emolib.evaluate.few_shot import few_shot_curves
 
     baseline, missing = _encoder_baseline(encoder)
     texts = [corpus.texts[row] for row in metrics.judged]
     chosen = [TFIDF, baseline] if baseline else [TFIDF]
     found = {one.name: baseline_scores(one, train, texts, metrics.run.gold, held_out) for one in chosen}
-    return dataclasses.replace(metrics, baselines=found, encoder_missing=missing)
+    curves = few_shot_curves(chosen, train, texts, metrics.run.gold, few_shot) if few_shot else []
+    return dataclasses.replace(metrics, baselines=found, encoder_missing=missing, few_shot=curves)
+
+
+def _check_few_shot(train: Corpus | None, shots: int) -> None:
+    from emolib.evaluate.few_shot import check_shots
+
+    if train is None:
+        raise UsageError("--few-shot needs rows to draw from: name them with --baseline-on CORPUS")
+    check_shots(train, shots)
 
 
 def _encoder_baseline(encoder: str | None) -> tuple[Baseline | None, str | None]:

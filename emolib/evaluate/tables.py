@@ -18,6 +18,7 @@ def metrics_table(metrics: dict[str, Any]) -> str:
         _heading(metrics),
         models(metrics),
         _missing(metrics),
+        _few_shot(metrics),
         _labels(metrics),
         _confusion(metrics),
         _format_errors(metrics),
@@ -44,6 +45,24 @@ def _columns(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _missing(metrics: dict[str, Any]) -> str:
     reason = metrics.get("encoder_missing")
     return f"Without the baseline on a sentence encoder: {reason}." if reason else ""
+
+
+def _few_shot(metrics: dict[str, Any]) -> str:
+    """Return the learning curves of the baselines: mean and standard deviation over the draws."""
+    entries = metrics.get("few_shot")
+    if not entries:
+        return ""
+    rows = [
+        [
+            entry["baseline"],
+            f"{entry['rows_per_label'] or 'all'}",
+            f"{entry['rows']:,.0f}",
+            f"{100 * entry['accuracy']['mean']:.1f} ± {100 * entry['accuracy']['std']:.1f} %",
+            f"{entry['macro_f1']['mean']:.3f} ± {entry['macro_f1']['std']:.3f}",
+        ]
+        for entry in entries
+    ]
+    return markdown_table(["baseline", "rows per label", "rows", "accuracy", "macro-F1"], rows)
 
 
 def _multi_label_models(metrics: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from emolib.plots.chart import Chart
 from emolib.plots.conversation import latency_waterfall
-from emolib.plots.evaluation import confusion_matrix, forgetting, label_scores, reliability
+from emolib.plots.evaluation import confusion_matrix, forgetting, label_scores, learning_curve, reliability
 from emolib.plots.training import cross_entropy_loss, gradient_norm, open_run, training_loss
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = [
     "gradient_norm",
     "label_scores",
     "latency_waterfall",
+    "learning_curve",
     "plot_run",
     "reliability",
     "run_charts",
@@ -48,6 +49,8 @@ def run_charts(run: RunFolder | Path | str, *others: RunFolder | Path | str) -> 
         charts.append(confusion_matrix(metrics))
         if metrics.get("constrained"):
             charts.append(reliability(metrics))
+        if metrics.get("few_shot"):
+            charts.append(learning_curve(metrics))
     talks = [one.path / "continuity.json" for one in runs]
     if measured := [json.loads(path.read_text(encoding="utf-8")) for path in talks if path.is_file()]:
         charts.append(forgetting(measured))

@@ -8,7 +8,7 @@ from typing import Any
 from emolib.errors import InputError
 from emolib.plots.chart import BLUE, GREY, ORANGE, Chart, panels
 
-__all__ = ["confusion_matrix", "forgetting", "label_scores", "reliability"]
+__all__ = ["confusion_matrix", "forgetting", "label_scores", "learning_curve", "reliability"]
 
 
 def confusion_matrix(metrics: Mapping[str, Any]) -> Chart:
@@ -45,6 +45,36 @@ def label_scores(metrics: Mapping[str, Any]) -> Chart:
     columns = ("label", "f1", "precision", "recall", "support")
     points = tuple((label, *(found[label][name] for name in columns[1:])) for label in ranked)
     return Chart("label_scores", figure, columns, points)
+
+
+def learning_curve(metrics: Mapping[str, Any]) -> Chart:
+    """Macro-F1 of each baseline against the rows per label, with the spread over draws; dotted lines are all rows.
+
+    `metrics` are those of `evaluate_run` with `few_shot`. InputError if they were made without it.
+    """
+    entries = metrics.get("few_shot")
+    if not entries:
+        raise InputError("these metrics have no learning curve; run: emolib evaluate RUN --baseline-on C --few-shot 8")
+    title = f"Few rows per label, on {metrics['n']:,} texts"
+    figure, (axes,) = panels([title], "rows per label", "macro-F1")
+    names = list(dict.fromkeys(entry["baseline"] for entry in entries))
+    for name, colour in zip(names, (BLUE, ORANGE), strict=False):
+        own = [entry for entry in entries if entry["baseline"] == name]
+        few = [entry for entry in own if entry["rows_per_label"]]
+        means, spreads = ([entry["macro_f1"][key] for entry in few] for key in ("mean", "std"))
+        sizes = [entry["rows_per_label"] for entry in few]
+        axes.errorbar(sizes, means, yerr=spreads, color=colour, marker="o", markersize=4, capsize=3, label=name)
+        axes.axhline(own[-1]["macro_f1"]["mean"], color=colour, linewidth=1, linestyle=":", label=f"{name}, all rows")
+    axes.axhline(metrics["macro_f1"], color=GREY, linewidth=1, linestyle="--", label="fine-tuned, its training rows")
+    axes.set_xscale("log", base=2)
+    axes.set_ylim(0, 1.05)
+    axes.legend(frameon=False, loc="upper left")
+    columns = ("baseline", "rows per label", "rows", "macro_f1", "std")
+    points = tuple(
+        (one["baseline"], one["rows_per_label"] or "all", one["rows"], one["macro_f1"]["mean"], one["macro_f1"]["std"])
+        for one in entries
+    )
+    return Chart("learning_curve", figure, columns, points)
 
 
 def reliability(metrics: Mapping[str, Any]) -> Chart:
