@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from runs import save_run, save_tiny_base
 
 from emolib.classify import EmotionClassifier
 from emolib.classify.torch_scorer import length_batches
@@ -20,7 +21,6 @@ from emolib.emotion_model import find_adapter, load_emotion_model, write_notes
 from emolib.emotions import EMOTIONS
 from emolib.errors import InputError, ModelError, UsageError
 from emolib.prompting.templates import PAPER
-from runs import save_run, save_tiny_base
 
 TEXTS = [
     "i feel so very alone tonight",

@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 
 import pytest
+from runs import save_run, save_tiny_base
 from safetensors.torch import load_file, save_file
 
 from emolib.classify import EmotionClassifier, classify_file
 from emolib.cli import main
 from emolib.errors import InputError, UsageError
-from runs import save_run, save_tiny_base
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from runs import save_run, save_tiny_base
 from tiny_models import SENTENCES
 
 from emolib.classify import EmotionClassifier, classify_dataset
 from emolib.errors import UsageError
-from runs import save_run, save_tiny_base
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -r environments/scale.txt")
 

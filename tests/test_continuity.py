@@ -7,13 +7,13 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from runs import save_run, save_tiny_base
 
 from emolib.cli import main
 from emolib.emotion_model import AdapterSource, load_emotion_model
 from emolib.errors import InputError, ModelError
 from emolib.evaluate import measure_continuity
 from emolib.evaluate.continuity import Conversation, conversations, dialogue_scores, greedy_replies
-from runs import save_run, save_tiny_base
 
 TALK = Conversation("earlier fact", ("I live in Rome.", "Nice!", "Where do I live?"), ("rome",), "You live in Rome.")
 

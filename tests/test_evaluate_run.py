@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from runs import save_run, save_tiny_base
 from tiny_models import SENTENCES
 
 from emolib.cli import main
@@ -21,7 +22,6 @@ from emolib.evaluate.run import evaluate_model
 from emolib.evaluate.tables import metrics_table
 from emolib.prompting.prefix import run_prefix
 from emolib.prompting.templates import PAPER
-from runs import save_run, save_tiny_base
 
 TEXTS = [f"{first} {second}" for first in SENTENCES for second in ("", "hello?", *SENTENCES[:3])]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from runs import save_convertible_base, save_run
 
 from emolib.classify import EmotionClassifier
 from emolib.classify.classifier import softmax
@@ -24,7 +25,6 @@ from emolib.llama.gguf import read_header, with_tensors_of
 from emolib.llama.server import CHAT_TASK, TASK_KEY
 from emolib.models import chat_gguf, load_tokenizer, resolve_base
 from emolib.prompting.templates import PAPER
-from runs import save_convertible_base, save_run
 
 TEXTS = [
     "i feel so very alone tonight",

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from runs import save_run, save_tiny_base
 from tiny_models import SENTENCES
 
 from emolib.cli import main
@@ -17,7 +18,6 @@ from emolib.evaluate import evaluate_run
 from emolib.evaluate.baselines import TFIDF
 from emolib.evaluate.few_shot import check_shots, few_shot_curves, few_shot_rows
 from emolib.labels import LabelSet
-from runs import save_run, save_tiny_base
 
 TEXTS = [f"{sentence} {number}" for number in range(5) for sentence in SENTENCES[:6]]
 CORPUS = Corpus("sentences", TEXTS, [EMOTIONS[row % 6] for row in range(len(TEXTS))])

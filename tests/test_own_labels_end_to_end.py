@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from runs import save_convertible_base
 
 from emolib.classify import EmotionClassifier
 from emolib.classify.classifier import softmax
@@ -19,7 +20,6 @@ from emolib.evaluate import evaluate_run
 from emolib.export import Manifest, export_gguf, open_llm_server
 from emolib.finetune import RunFolder, preset, train
 from emolib.labels import LabelSet
-from runs import save_convertible_base
 
 TEXTS = ["今天真高兴", "别烦我", "it rained all day", "so what", "他走了,我很难过", "ok"]
 #: The first labels begin alike, one with the whole of another.

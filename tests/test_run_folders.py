@@ -152,9 +152,10 @@ def test_bytes_that_are_no_text_are_left_out_of_a_log(tmp_path: Path) -> None:
     "lora", [{"lora_alpha": 64}, {"use_rslora": True}, {"alpha_pattern": {"q_proj": 2, "layers.1.mlp.up_proj": 99}}]
 )
 def test_a_run_begins_as_the_function_that_the_other_adapter_is(lora: dict, base: str, tmp_path: Path) -> None:
+    from runs import random_adapter
+
     from emolib.finetune.adapters import add_adapter, start_from
     from emolib.models import load_base
-    from runs import random_adapter
 
     other = random_adapter(load_base(base)[0], 0.3, **{"r": 16, "lora_alpha": 16, **lora})
     other.save_pretrained(tmp_path / "other")
@@ -174,8 +175,9 @@ def test_a_run_begins_as_the_function_that_the_other_adapter_is(lora: dict, base
     ],
 )
 def test_an_adapter_that_is_more_than_lora_is_refused(lora: dict, named: str, base: str, tmp_path: Path) -> None:
-    from emolib.models import load_base
     from runs import random_adapter
+
+    from emolib.models import load_base
 
     random_adapter(load_base(base)[0], 0.3, **{"r": 16, "lora_alpha": 16, **lora}).save_pretrained(tmp_path / "other")
     with pytest.raises(ModelError, match=named):
