@@ -228,7 +228,7 @@ def test_folder_is_a_base_model_identified_by_its_files(base_folder, tmp_path):
         (r"C:\Users\me\models\qwen2.5-0.5b", "qwen2.5-0.5b"),
         ("./Qwen2.5-7B/", "qwen2.5-7b"),
         (
-            "/root/.cache/huggingface/hub/models--google--gemma-2-2b/snapshots/c5ebcd40d208330abc697524c919956e692655cf",
+            "/home/me/.cache/huggingface/hub/models--google--gemma-2-2b/snapshots/c5ebcd40d208330abc697524c919956e692655cf",
             "google/gemma-2-2b",
         ),
         ("/home/me/.cache/emolib/models/smollm2-135m-b179c9523d0e", "smollm2-135m"),
