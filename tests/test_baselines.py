@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +116,15 @@ def test_an_encoder_that_cannot_be_had_is_named_and_the_default_is_left_out(
     assert "multilingual-e5-small" in str(missing)
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_encoder(str(tmp_path))
+
+
+def test_an_encoder_in_the_cache_serves_when_the_hub_does_not_answer(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = tmp_path / "models--somebody--tiny-e5"
+    (stored / "refs").mkdir(parents=True)
+    (stored / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(folder, stored / "snapshots" / ("0" * 40))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("emolib.encoder.transformers_encoder.hub_problem", lambda: "no answer")
+    assert load_encoder("somebody/tiny-e5").encode(["hello"]).shape == (1, 32)

@@ -97,16 +97,18 @@ def load_encoder(name: str = DEFAULT_ENCODER) -> TransformersEncoder:
 
 
 def _from_hub(name: str) -> Path:
-    """Return the folder of a model in the hub's cache; download it if it is not there."""
+    """Return the folder of a model in the hub's cache; download it if it is not there and the hub answers."""
     from huggingface_hub import snapshot_download
 
     files = ["*.json", "*.safetensors", "*.model", "*.txt"]
-    offline = hub_is_offline()
-    if not offline and (problem := hub_problem()):
-        raise ModelError(f"the sentence encoder {name} is not a folder, and the model hub cannot give it ({problem})")
+    problem = None if hub_is_offline() else hub_problem()
     try:
-        return Path(snapshot_download(name, allow_patterns=files, local_files_only=offline))
+        return Path(snapshot_download(name, allow_patterns=files, local_files_only=hub_is_offline() or bool(problem)))
     except Exception as error:  # the hub's client has many kinds
+        if problem:
+            raise ModelError(
+                f"the sentence encoder {name} is not a folder, and the model hub cannot give it ({problem})"
+            ) from error
         raise ModelError(f"the sentence encoder {name} cannot be had from the hub: {_first_line(error)}") from error
 
 
