@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emolib.chat.guards import nearly_equal, without_repeats, without_thoughts
+from emolib.chat.guards import nearly_equal, without_repeats, without_said_sentences, without_thoughts
 
 EARLIER = ["I'm so sorry to hear that, it's a shame. What happened then?"]
 
@@ -100,3 +100,34 @@ def test_near_equality_is_word_for_word():
     assert nearly_equal("It's a shame, I am so sorry.", "it’s a shame I am very sorry")
     assert not nearly_equal("Paris is the capital of France.", "The capital of France is Paris.")
     assert not nearly_equal("Yes.", "Yes.")
+
+
+SAID = ["Four kittens! I'm glad you told me.", "今天下雨了。谢谢你告诉我。"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Two years is long. I’m glad you told me.", "Two years is long."),
+        ("Two years is long. I'm glad you told me. Sleep well.", "Two years is long. Sleep well."),
+        ("I'm glad you told me. Sleep well.", "I'm glad you told me. Sleep well."),
+        ("Good. I'm glad you told me everything.", "Good. I'm glad you told me everything."),
+        ("It is 3.5 miles. Then rest a while now. Then rest a while now.", "It is 3.5 miles. Then rest a while now."),
+        ("No. Yes. Yes.", "No. Yes. Yes."),
+        ("雨停了。谢谢你告诉我。", "雨停了。"),
+        ("Not a whole sentence", "Not a whole sentence"),
+        ("", ""),
+    ],
+)
+def test_a_later_sentence_that_was_said_is_left_out_wherever_it_is_cut(text: str, shown: str) -> None:
+    for cuts in [(), range(len(text)), *([cut] for cut in range(len(text)))]:
+        assert gathered(without_said_sentences(pieces_of(text, list(cuts)), SAID)) == shown
+
+
+def test_the_first_sentence_is_not_held_back() -> None:
+    async def first() -> str:
+        async for piece in without_said_sentences(pieces_of("I'm glad you told me.", [1]), SAID):
+            return piece
+        return ""
+
+    assert asyncio.run(first()) == "I"

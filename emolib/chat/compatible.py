@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emolib.chat.bounds import bounded
-from emolib.chat.guards import without_repeats
+from emolib.chat.guards import without_repeats, without_said_sentences
 from emolib.chat.messages import Message
 from emolib.chat.server import BrokenReply, ChatServer
 from emolib.chat.tone import PromptStyle, full_prompt
@@ -78,7 +78,8 @@ class OpenAIReplyModel:
     ) -> AsyncIterator[str]:
         """Yield the reply in pieces. Raises ServiceError if the server refuses, stalls or says nothing.
 
-        Thoughts are left out, and a reply that nearly repeats an earlier one is drawn again.
+        Thoughts are left out, and a reply that nearly repeats an earlier one is drawn again;
+        a later sentence that was said before is left out.
         """
         messages = self.messages(history, emotion, tone)
         earlier = [message.content for message in history if message.role == "assistant"]
@@ -86,7 +87,7 @@ class OpenAIReplyModel:
         def draw(attempt: int) -> AsyncGenerator[str, None]:
             return self._draw(messages, self.seed + 10 * attempt, self._temperature(attempt))
 
-        async with aclosing(without_repeats(draw, earlier)) as pieces:
+        async with aclosing(without_said_sentences(without_repeats(draw, earlier), earlier)) as pieces:
             async for piece in pieces:
                 yield piece
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from functools import lru_cache
 
-__all__ = ["nearly_equal", "without_repeats", "without_thoughts"]
+__all__ = ["nearly_equal", "without_repeats", "without_said_sentences", "without_thoughts"]
 
 #: Tags around thoughts: most models, Gemma and others, Magistral.
 _TAGS = {
@@ -17,6 +17,8 @@ _TAGS = {
     "<reasoning>": "</reasoning>",
     "[THINK]": "[/THINK]",
 }
+#: Between a sentence and what follows it.
+_SENTENCE_END = re.compile(r"(?<=[.!?…])(?=\s)|(?<=[。！？])(?=[^\s。！？”’」])")
 _WORD = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+(?:['’][^\W\u3400-\u9fff]+)*")
 #: Two texts are nearly equal if this share of their words is the same, word for word.
 _SAME = 0.75
@@ -77,7 +79,7 @@ def _first_tag(text: str, closing: str | None, starts_inside: bool) -> tuple[str
 
 async def without_repeats(
     draw: Callable[[int], AsyncGenerator[str, None]], earlier: Sequence[str], *, attempts: int = 3
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str, None]:
     """Yield the pieces of a reply that does not nearly repeat one of `earlier`.
 
     `draw(attempt)` begins a reply. Its pieces are held back while it says what an earlier reply says, which is a word
@@ -111,6 +113,40 @@ async def without_repeats(
             for one in held:
                 yield one
             return
+
+
+async def without_said_sentences(
+    pieces: AsyncGenerator[str, None], earlier: Sequence[str]
+) -> AsyncGenerator[str, None]:
+    """Yield `pieces` without the sentences that the reply itself or one of `earlier` has said, word for word.
+
+    The first sentence always stays. A later one is held back only while it may become one that was said.
+    """
+    known = {tuple(_words(sentence)) for text in earlier for sentence in _SENTENCE_END.split(text)}
+    known = {words for words in known if len(words) >= _LEAST_WORDS}
+    sentence, shown, first = "", 0, True
+    async with aclosing(pieces):
+        async for piece in pieces:
+            sentence += piece
+            while end := _SENTENCE_END.search(sentence):
+                whole, sentence = sentence[: end.start()], sentence[end.start() :]
+                words = tuple(_words(whole))
+                if first or shown or words not in known:
+                    yield whole[shown:]
+                if len(words) >= _LEAST_WORDS:
+                    known.add(words)
+                shown, first = 0, False
+            if first or shown or not _begins(sentence, known):
+                yield sentence[shown:]
+                shown = len(sentence)
+    if shown < len(sentence) and tuple(_words(sentence)) not in known:
+        yield sentence[shown:]
+
+
+def _begins(sentence: str, known: Collection[tuple[str, ...]]) -> bool:
+    """Whether `sentence`, whose last word may be half written, may become one of `known`."""
+    said = tuple(_words(sentence)[:-1])
+    return any(words[: len(said)] == said for words in known)
 
 
 def nearly_equal(left: str, right: str) -> bool:
