@@ -13,7 +13,7 @@ from tiny_models import SENTENCES
 from emolib.cli import main
 from emolib.data import Corpus
 from emolib.emotions import EMOTIONS
-from emolib.errors import InputError, UsageError
+from emolib.errors import InputError, ModelError, UsageError
 from emolib.evaluate import evaluate_run
 from emolib.evaluate.baselines import TFIDF
 from emolib.evaluate.few_shot import check_shots, few_shot_curves, few_shot_rows
@@ -79,3 +79,15 @@ def test_without_it_nothing_is_drawn(tmp_path: Path) -> None:
     run = save_run(tmp_path / "run", save_tiny_base(tmp_path / "base"))
     assert "few_shot" not in evaluate_run(run, CORPUS, baseline_on=CORPUS).as_dict()
     assert not (run / "figures" / "learning_curve.png").exists()
+
+
+def test_an_encoder_that_cannot_be_had_is_said_before_the_model_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = save_run(tmp_path / "run", save_tiny_base(tmp_path / "base"))
+    monkeypatch.setattr("emolib.encoder.transformers_encoder.hub_problem", lambda: "no answer")
+    monkeypatch.setattr("emolib.evaluate.run.evaluate_model", lambda *given, **options: pytest.fail("judged"))
+    with pytest.raises(ModelError, match="no-such/encoder"):
+        evaluate_run(run, CORPUS, baseline_on=CORPUS, encoder="no-such/encoder")
+    with pytest.raises(UsageError, match="--baseline-on"):
+        evaluate_run(run, CORPUS, encoder="no-such/encoder")

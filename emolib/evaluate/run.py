@@ -128,12 +128,18 @@ def evaluate_run(
     train = load_split(baseline_on, "train", labels=labels) if baseline_on else None
     if few_shot is not None:
         _check_few_shot(train, few_shot)
+    if train is None and encoder not in (None, "auto"):
+        raise UsageError("--encoder needs rows to train its baseline on: name them with --baseline-on CORPUS")
+    # What cannot be had is said before minutes of judging.
+    on_encoder, encoder_missing = _encoder_baseline(encoder if train is not None else None)
     loaded = load_emotion_model(folder.path)
     if held_out is not None:
         loaded = _calibrate(loaded, held_out)
     metrics = evaluate_model(loaded, corpus, max_new_tokens=max_new_tokens)
     if train is not None:
-        metrics = _with_baselines(metrics, encoder, train, corpus, held_out, few_shot)
+        metrics = dataclasses.replace(
+            _with_baselines(metrics, on_encoder, train, corpus, held_out, few_shot), encoder_missing=encoder_missing
+        )
     write_json(folder.metrics_path, metrics.as_dict())
     write_text(folder.metrics_path.with_suffix(".md"), metrics.table() + "\n")
     _write_predictions(folder.path / "predictions.json", metrics)
@@ -265,17 +271,21 @@ def _judge(loaded: EmotionModel, texts: Sequence[str], max_new_tokens: int) -> t
 
 
 def _with_baselines(
-    metrics: Metrics, encoder: str | None, train: Corpus, corpus: Corpus, held_out: Corpus | None, few_shot: int | None
+    metrics: Metrics,
+    on_encoder: Baseline | None,
+    train: Corpus,
+    corpus: Corpus,
+    held_out: Corpus | None,
+    few_shot: int | None,
 ) -> Metrics:
     from emolib.evaluate.baselines import TFIDF, baseline_scores
     from emolib.evaluate.few_shot import few_shot_curves
 
-    baseline, missing = _encoder_baseline(encoder)
     texts = [corpus.texts[row] for row in metrics.judged]
-    chosen = [TFIDF, baseline] if baseline else [TFIDF]
+    chosen = [TFIDF, on_encoder] if on_encoder else [TFIDF]
     found = {one.name: baseline_scores(one, train, texts, metrics.run.gold, held_out) for one in chosen}
     curves = few_shot_curves(chosen, train, texts, metrics.run.gold, few_shot) if few_shot else []
-    return dataclasses.replace(metrics, baselines=found, encoder_missing=missing, few_shot=curves)
+    return dataclasses.replace(metrics, baselines=found, few_shot=curves)
 
 
 def _check_few_shot(train: Corpus | None, shots: int) -> None:
