@@ -157,6 +157,7 @@ def test_unknown_label_names_its_line(run, tmp_path, capsys):
 def test_interruption_keeps_what_was_judged_and_marks_it_partial(run, corpus, monkeypatch, tmp_path):
     from emolib.evaluate import decoding
 
+    evaluate_run(run, corpus)
     copy = save_run(tmp_path / "run", load_emotion_model(run).source.base)
     real, calls = decoding.answer_batch, []
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["QUESTION", "prepare", "record_question", "run_demo"]
 
-#: What the embedded voice says to the finished model: in words that the embedded recogniser hears rightly.
+#: What the embedded voice says to the ready-made models: in words that the embedded recogniser hears rightly.
 QUESTION = "They gave me the job this morning, and I cannot stop smiling!"
 QUESTION_EMOTION = "joy"
 
@@ -96,7 +96,7 @@ def _steps(folder: DemoFolder, train_steps: int) -> list[Step]:
         Step("plot", "Draw the curves", folder.figures / "confusion_matrix.png", _plot),
         Step("export", "Export for llama.cpp", folder.gguf / "manifest.json", _export),
         Step("question", "Record a question with the embedded voice", folder.question, _record_question),
-        Step("talk", "Listen, understand, reply and speak", folder.turn, _talk),
+        Step("talk", "Listen, understand, reply and speak with the ready-made models", folder.turn, _talk),
     ]
 
 
@@ -161,9 +161,8 @@ def record_question(path: Path | str) -> AudioClip:
 
 def _talk(folder: DemoFolder) -> None:
     from emolib.dialogue import talk
-    from emolib.stack import Stack
 
-    turn = talk(folder.question, folder.answer, Stack(emotion=str(folder.run)))
+    turn = talk(folder.question, folder.answer)
     write_json(folder.turn, turn.as_dict())
     print(turn.table())
 
