@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,17 @@ def test_every_request_carries_the_emotion_and_intensity_of_the_policy(monkeypat
     (turn,) = answer(monkeypatch, question, engines(Replies(REPLY), scores("joy", 0.8), voice))
     assert {(request.emotion, request.intensity) for request in voice.requests} == {("joy", 0.8)}
     assert turn.tone == "joy"
+
+
+def test_a_recording_waits_for_a_classifier_that_is_slow_at_first(monkeypatch, question):
+    class Slow:
+        def classify(self, texts):
+            time.sleep(0.5)
+            return [scores("joy", 0.8)] * len(texts)
+
+    found = dataclasses.replace(engines(Replies(REPLY), spoken=Spoken()), classifier=Slow())
+    (turn,) = answer(monkeypatch, question, found)
+    assert (turn.tone, turn.problems) == ("joy", ())
 
 
 def test_several_recordings_are_one_conversation(monkeypatch, question):

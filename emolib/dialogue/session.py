@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from emolib.dialogue.agent import VoiceAgent
 from emolib.dialogue.events import Recordings, events_of, events_of_recordings
 from emolib.dialogue.history import History
-from emolib.dialogue.settings import AgentSettings
+from emolib.dialogue.settings import UNHURRIED, AgentSettings
 from emolib.dialogue.turn import Turn
 from emolib.errors import DeviceError, InputError, StorageError, UsageError
 from emolib.files import storage_errors
@@ -70,7 +70,7 @@ def hold_conversation(
         engines = exits.enter_context(open_stack(stack))
         sink = exits.enter_context(_output(answer))
         ready("the recordings are played" if recordings else "speak; Ctrl-C ends the conversation")
-        settings = AgentSettings(half_duplex=half_duplex, in_turns=source is None)
+        settings = UNHURRIED if source is None else AgentSettings(half_duplex=half_duplex)
         told = _Told(source, on_turn)
         try:
             turns = run_sync(

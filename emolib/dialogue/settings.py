@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["AgentSettings"]
+__all__ = ["UNHURRIED", "AgentSettings"]
 
 
 @dataclass(frozen=True)
@@ -40,3 +40,8 @@ class AgentSettings:
     longest_turn_s: float = 120.0
     preemptive: bool = True
     in_turns: bool = False
+
+
+#: For recordings taken whole and lines of text: nobody waits for the first sound, and even the first prediction of a
+#: classifier, which is slower than those after it, decides on the tone.
+UNHURRIED = AgentSettings(in_turns=True, classify_s=20.0)

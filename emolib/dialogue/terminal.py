@@ -13,7 +13,7 @@ from emolib.dialogue.agent import VoiceAgent
 from emolib.dialogue.events import TextInput, events_of_lines
 from emolib.dialogue.history import History
 from emolib.dialogue.session import converse
-from emolib.dialogue.settings import AgentSettings
+from emolib.dialogue.settings import UNHURRIED
 from emolib.dialogue.turn import Turn
 from emolib.labels import EmotionScores
 from emolib.stack import Engines
@@ -84,7 +84,7 @@ class TextChat:
 
     def _options(self) -> dict[str, object]:
         return {
-            "settings": AgentSettings(in_turns=True, classify_s=20.0),
+            "settings": UNHURRIED,
             "history": self.history,
             "on_reply": self._show_reply,
             "on_emotion": self._show_emotion,
