@@ -31,6 +31,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "clean_corpus": "emolib.data",
         "evaluate_run": "emolib.evaluate",
         "export_gguf": "emolib.export",
+        "lesson": "emolib.demo",
         "open_stack": "emolib.stack",
         "plot_run": "emolib.plots",
         "read_audio": "emolib.audio",

@@ -13,6 +13,7 @@ import pytest
 from emolib.audio import AudioClip, write_wav
 from emolib.demo import DemoFolder, prepare, steps
 from emolib.demo.page import write_report
+from emolib.demo.recipe import Recipe, embedded
 from emolib.demo.steps import Step
 from emolib.emotions import EMOTIONS
 from emolib.errors import InputError, UsageError
@@ -23,7 +24,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Replace the real steps by three that write their names; the names in the order they were made."""
     calls: list[str] = []
 
-    def quick_steps(folder: DemoFolder, train_steps: int) -> list[Step]:
+    def quick_steps(folder: DemoFolder, recipe: Recipe) -> list[Step]:
         def make(folder: DemoFolder) -> None:
             name = ("first", "second", "third")[len(set(calls))]
             calls.append(name)
@@ -70,11 +71,11 @@ def test_a_run_of_another_length_is_said_to_be_one(tmp_path: Path, capsys: pytes
         path.touch()
     (folder.run / "config.json").write_text('{"settings": {"max_steps": 24}}')
     folder.times.write_text('{"clean": 1.0, "train": 30.0}')
-    prepare(tmp_path, until="train", train_steps=60)
+    prepare(tmp_path, until="train", recipe=embedded(60))
     assert (
         f"24 steps, not 60 (those are trained once {tmp_path} is deleted): finished before" in capsys.readouterr().out
     )
-    prepare(tmp_path, until="train", train_steps=24)
+    prepare(tmp_path, until="train", recipe=embedded(24))
     assert "24 steps: finished before" in capsys.readouterr().out
 
 

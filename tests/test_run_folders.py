@@ -160,7 +160,7 @@ def test_a_run_begins_as_the_function_that_the_other_adapter_is(lora: dict, base
     other = random_adapter(load_base(base)[0], 0.3, **{"r": 16, "lora_alpha": 16, **lora})
     other.save_pretrained(tmp_path / "other")
     ours = add_adapter(load_base(base)[0], few(base, lora_alpha=8), base)
-    start_from(ours, tmp_path / "other", {"name": base})
+    start_from(ours, str(tmp_path / "other"), {"name": base})
     ids = torch.arange(1, 20)[None]
     with torch.inference_mode():
         torch.testing.assert_close(ours.eval()(ids).logits, other(ids).logits, atol=1e-4, rtol=1e-4)

@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from emolib.demo.folder import DemoFolder
+from emolib.demo.lesson import Lesson, lesson
+from emolib.demo.recipe import Recipe, find_recipe
 from emolib.demo.steps import QUESTION, prepare, record_question, run_demo
 
-__all__ = ["QUESTION", "DemoFolder", "prepare", "record_question", "run_demo"]
+__all__ = [
+    "QUESTION",
+    "DemoFolder",
+    "Lesson",
+    "Recipe",
+    "find_recipe",
+    "lesson",
+    "prepare",
+    "record_question",
+    "run_demo",
+]

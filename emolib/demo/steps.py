@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emolib.demo.folder import DemoFolder
+from emolib.demo.recipe import Recipe, embedded
 from emolib.errors import UsageError
 from emolib.files import write_json
 
@@ -25,13 +26,6 @@ __all__ = ["QUESTION", "prepare", "record_question", "run_demo"]
 #: What the embedded voice says to the ready-made models: in words that the embedded recogniser hears rightly.
 QUESTION = "They gave me the job this morning, and I cannot stop smiling!"
 QUESTION_EMOTION = "joy"
-
-TRAIN_STEPS = 60
-# The sample corpus seldom names an emotion: larger batches and smaller steps than CARER's texts want.
-TRAIN_SETTINGS = {"batch_size": 24, "learning_rate": 5e-4}
-#: Points of the curve on held-out sentences.
-EVALUATIONS = 4
-QUANTISATIONS = ("q8_0",)
 
 
 @dataclass(frozen=True)
@@ -62,14 +56,14 @@ def run_demo(out: Path | str) -> Path:
     return folder.report
 
 
-def prepare(out: Path | str, until: str = "talk", train_steps: int = TRAIN_STEPS) -> DemoFolder:
-    """Run the steps up to and with the one named `until` that are not finished yet.
+def prepare(out: Path | str, until: str = "talk", recipe: Recipe | None = None) -> DemoFolder:
+    """Run the steps up to and with the one named `until` that are not finished yet, by `recipe` (default: `embedded`).
 
     The names are clean, train, evaluate, plot, export, question, talk. A notebook calls this to
     stand on the results of the ones before it, whether or not they were run.
     """
     folder = DemoFolder(Path(out))
-    steps = _steps(folder, train_steps)
+    steps = _steps(folder, recipe or embedded())
     names = [step.name for step in steps]
     if until not in names:
         raise UsageError(f"the demo has no step {until!r}; its steps are {', '.join(names)}")
@@ -85,65 +79,63 @@ def prepare(out: Path | str, until: str = "talk", train_steps: int = TRAIN_STEPS
     return folder
 
 
-def _steps(folder: DemoFolder, train_steps: int) -> list[Step]:
-    def train(folder: DemoFolder) -> None:
-        _train(folder, train_steps)
+def _steps(folder: DemoFolder, recipe: Recipe) -> list[Step]:
+    def step(name: str, title: str, result: Path, make: Callable[[DemoFolder, Recipe], None]) -> Step:
+        return Step(name, title, result, lambda folder: make(folder, recipe))
 
     return [
-        Step("clean", "Clean the sample corpus", folder.corpus / "report.json", _clean),
-        Step("train", _training_title(folder, train_steps), folder.run / "adapter", train),
-        Step("evaluate", "Judge base model and adapter by strict exact match", folder.metrics, _evaluate),
-        Step("plot", "Draw the curves", folder.figures / "confusion_matrix.png", _plot),
-        Step("export", "Export for llama.cpp", folder.gguf / "manifest.json", _export),
-        Step("question", "Record a question with the embedded voice", folder.question, _record_question),
-        Step("talk", "Listen, understand, reply and speak with the ready-made models", folder.turn, _talk),
+        step("clean", "Clean the corpus", folder.corpus / "report.json", _clean),
+        step("train", _training_title(folder, recipe), folder.run / "adapter", _train),
+        step("evaluate", "Evaluate base model and adapter by strict exact match", folder.metrics, _evaluate),
+        step("plot", "Draw the curves", folder.figures / "confusion_matrix.png", _plot),
+        step("export", "Export for llama.cpp", folder.gguf / "manifest.json", _export),
+        step("question", "Record a question with the embedded voice", folder.question, _record_question),
+        step("talk", "Listen, understand, reply and speak with the ready-made models", folder.turn, _talk),
     ]
 
 
-def _training_title(folder: DemoFolder, steps: int) -> str:
+def _training_title(folder: DemoFolder, recipe: Recipe) -> str:
     """What is trained; where a run of another length is there already, that one, and how to have the other."""
-    config, trained = folder.run / "config.json", steps
+    config, steps = folder.run / "config.json", recipe.settings.max_steps
+    trained = steps
     if "train" in folder.seconds() and config.exists():
         trained = folder.read(config)["settings"]["max_steps"]
-    title = f"Fine-tune SmolLM2-135M with LoRA, {trained} steps"
+    title = f"Fine-tune {recipe.title}, {trained} steps"
     return title if trained == steps else f"{title}, not {steps} (those are trained once {folder.path} is deleted)"
 
 
-def _clean(folder: DemoFolder) -> None:
-    from emolib.data import clean_corpus, sample_path
+def _clean(folder: DemoFolder, recipe: Recipe) -> None:
+    from emolib.data import clean_corpus
 
-    report = clean_corpus([sample_path("train"), sample_path("test")], folder.corpus)
-    print(report.table())
-
-
-def _train(folder: DemoFolder, steps: int) -> None:
-    from emolib.finetune import preset, train
-
-    settings = preset("cpu", max_steps=steps, eval_steps=max(1, steps // EVALUATIONS), **TRAIN_SETTINGS)
-    run = train(folder.corpus, folder.run, settings)
-    print(run.summary())
+    print(clean_corpus(list(recipe.sources), folder.corpus).table())
 
 
-def _evaluate(folder: DemoFolder) -> None:
+def _train(folder: DemoFolder, recipe: Recipe) -> None:
+    from emolib.finetune import train
+
+    print(train(folder.corpus, folder.run, recipe.settings).summary())
+
+
+def _evaluate(folder: DemoFolder, _: Recipe) -> None:
     from emolib.evaluate import evaluate_run
 
     print(evaluate_run(folder.run, folder.corpus, baseline_on=folder.corpus).table())
 
 
-def _plot(folder: DemoFolder) -> None:
+def _plot(folder: DemoFolder, _: Recipe) -> None:
     from emolib.plots import plot_run
 
     for path in plot_run(folder.run, folder.figures):
         print(f"  {path}")
 
 
-def _export(folder: DemoFolder) -> None:
+def _export(folder: DemoFolder, recipe: Recipe) -> None:
     from emolib.export import export_gguf
 
-    print(export_gguf(folder.run, folder.gguf, QUANTISATIONS).table())
+    print(export_gguf(folder.run, folder.gguf, recipe.quantisations).table())
 
 
-def _record_question(folder: DemoFolder) -> None:
+def _record_question(folder: DemoFolder, _: Recipe) -> None:
     clip = record_question(folder.question)
     print(f"  {folder.question}: {clip.seconds:.1f} s")
 
@@ -159,7 +151,7 @@ def record_question(path: Path | str) -> AudioClip:
     return clip
 
 
-def _talk(folder: DemoFolder) -> None:
+def _talk(folder: DemoFolder, _: Recipe) -> None:
     from emolib.dialogue import talk
 
     turn = talk(folder.question, folder.answer)

@@ -12,6 +12,8 @@ from emolib.finetune.settings import TrainSettings
 
 __all__ = ["add_adapter", "load_trainable_base", "start_from"]
 
+_BUNDLED = Path(__file__).parent.parent / "adapters"
+
 
 def load_trainable_base(settings: TrainSettings, precision: Precision) -> tuple[Any, Any]:
     """The base model and its tokenizer, in 4 bits where the settings say so and a GPU is there."""
@@ -80,17 +82,20 @@ def add_adapter(base: Any, settings: TrainSettings, base_name: str) -> Any:
     return model
 
 
-def start_from(model: Any, folder: Path, base: dict[str, Any]) -> None:
-    """Give the fresh adapter of `model` the weights of the adapter in `folder` (or of a run folder).
+def start_from(model: Any, name: str, base: dict[str, Any]) -> None:
+    """Give the fresh adapter of `model` the weights of the adapter `name`: a folder, a run folder or a bundled one.
 
     It begins as the same function: another alpha, or rsLoRA's, is put into the B matrices. ModelError where that
     adapter was trained on another base model than `base`, has another shape, or is more than LoRA.
     """
     from emolib.finetune.checkpoints import load_adapter_weights
 
+    folder = Path(name)
+    if name.isidentifier() and not folder.exists():
+        folder = _BUNDLED / name
     adapter = folder / "adapter" if (folder / "adapter").is_dir() else folder
     if not (adapter / "adapter_config.json").is_file():
-        raise UsageError(f"{folder} holds no adapter to start from (no adapter_config.json)")
+        raise UsageError(f"{name} is no adapter to start from: it is neither bundled nor a folder with one")
     theirs = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     _refuse_other_base(adapter, folder, theirs, base)
     ours = model.peft_config["default"]

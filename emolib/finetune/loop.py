@@ -73,7 +73,7 @@ class Loop:
         examples = get_task(settings.task).examples(data, settings, base, tokenizer)
         model = add_adapter(base, settings, config["base_model"]["name"])
         if settings.start_from:
-            start_from(model, Path(settings.start_from), config["base_model"])
+            start_from(model, settings.start_from, config["base_model"])
         trainable = {name: p.detach().cpu().clone() for name, p in model.named_parameters() if p.requires_grad}
         config = {
             **config,

@@ -59,7 +59,9 @@ class TrainSettings:
     examples: bool = _help(
         False, "show the model an exchange of other conversations that resembles the message (task chat)"
     )
-    start_from: str = _help("", "adapter folder or run folder to start from (empty = a fresh adapter)")
+    start_from: str = _help(
+        "", "adapter to start from: a bundled one, an adapter folder or a run folder (empty = a fresh adapter)"
+    )
     tracking: str = _help("auto", "Weights & Biases: online, offline, off; auto = online if logged in, else offline")
     project: str = _help("emolib", "project name for the tracking")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emolib.errors import DeviceError, MissingDependency
@@ -56,7 +55,7 @@ def fit_with_unsloth(run: RunFolder, settings: TrainSettings, data: TrainingData
     )
     model.peft_config["default"].base_model_name_or_path = config["base_model"]["name"]
     if settings.start_from:
-        start_from(model, Path(settings.start_from), config["base_model"])
+        start_from(model, settings.start_from, config["base_model"])
     config = {
         **config,
         "engine": "unsloth",

@@ -1,0 +1,57 @@
+"""The notebooks' switch between the embedded way and the paper's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from emolib import lesson
+from emolib.demo.recipe import embedded, find_recipe, paper
+from emolib.errors import DeviceError, UsageError
+
+
+def gpu(monkeypatch: pytest.MonkeyPatch, gigabytes: float | None) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gigabytes is not None)
+    memory = SimpleNamespace(total_memory=(gigabytes or 0) * 1e9)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: memory)
+
+
+@pytest.mark.parametrize(("gigabytes", "way"), [(None, "embedded"), (4, "embedded"), (15, "gpu"), (80, "gpu")])
+def test_the_way_follows_the_gpu(monkeypatch: pytest.MonkeyPatch, gigabytes: float | None, way: str) -> None:
+    gpu(monkeypatch, gigabytes)
+    assert find_recipe().way == way
+
+
+@pytest.mark.parametrize(("gigabytes", "said"), [(None, "torch finds none"), (4, "this GPU has 4 GB")])
+def test_the_papers_way_without_its_gpu_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, gigabytes: float | None, said: str
+) -> None:
+    gpu(monkeypatch, gigabytes)
+    with pytest.raises(DeviceError, match=f"{said}.*Change runtime type"):
+        lesson("gpu")
+
+
+def test_the_environment_chooses_and_each_way_has_its_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gpu(monkeypatch, 15)
+    assert lesson(runs=tmp_path).folder.path == tmp_path / "lesson-gpu"
+    monkeypatch.setenv("EMOLIB_WAY", "embedded")
+    chosen = lesson(steps=8, runs=tmp_path)
+    assert chosen.folder.path == tmp_path / "lesson-embedded"
+    assert chosen.recipe.settings.max_steps == 8
+    assert "The embedded way (chosen)" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="auto, embedded or gpu, not 'colab'"):
+        lesson("colab")
+
+
+def test_the_recipes_are_what_they_say() -> None:
+    assert embedded().settings.start_from == "carer"
+    assert embedded().settings.base_model == "smollm2-135m"
+    settings = paper().settings
+    assert (settings.base_model, settings.load_in_4bit, settings.max_steps) == ("qwen2.5-7b", True, 60)
+    assert settings.engine == "unsloth"
