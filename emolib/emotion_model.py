@@ -43,6 +43,7 @@ __all__ = [
     "find_adapter",
     "load_emotion_model",
     "read_adapter_notes",
+    "shape_of",
     "write_notes",
 ]
 
@@ -180,6 +181,23 @@ def load_emotion_model(
     model, tokenizer = load_base(source.base, dtype=dtype, device=device, in_4_bits=source.in_4_bits)
     if source.adapter is not None:
         model = _with_adapter(model, source)
+    return EmotionModel(source, base, model.eval(), tokenizer)
+
+
+def shape_of(source: AdapterSource) -> EmotionModel:
+    """Return the base model of `source` with its tokenizer and shapes, and without any weight."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+
+    from emolib.models import load_tokenizer, model_folder
+
+    base = resolve_base(source.base)
+    _refuse_other_base(source, base)
+    tokenizer, folder = load_tokenizer(source.base), model_folder(base)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+    if (folder / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
     return EmotionModel(source, base, model.eval(), tokenizer)
 
 
