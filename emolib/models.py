@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from emolib.errors import DeviceError, MissingDependency, ModelError, StorageError, UsageError
 from emolib.files import expand_user, home_folder, sha256, storage_errors, write_json
-from emolib.hub import hub_problem
+from emolib.hub import LOG_IN, hub_problem
 
 if TYPE_CHECKING:
     import torch
@@ -657,14 +657,28 @@ def _has_all_weights(folder: Path) -> bool:
 def _download(base: BaseModel) -> Path:
     try:
         from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
     except ImportError:
         raise MissingDependency("huggingface_hub", extra="train") from None
     if problem := hub_problem():
         raise _no_hub(base, problem)
     try:
-        return Path(snapshot_download(base.hub_id, allow_patterns=_HUB_FILES))
+        with storage_errors(_hub_cache()):
+            return Path(snapshot_download(base.hub_id, allow_patterns=_HUB_FILES))
+    except GatedRepoError:
+        raise _no_hub(base, f"it is gated: accept its licence on its page, then {LOG_IN}") from None
+    except RepositoryNotFoundError:
+        raise _no_hub(base, f"there is none of that name, or it is private: then {LOG_IN}") from None
+    except StorageError:
+        raise
     except Exception as error:
         raise _no_hub(base, f"the download stopped: {_first_line(error)}") from error
+
+
+def _hub_cache() -> Path:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
 
 
 def _no_hub(base: BaseModel, problem: str) -> ModelError:
