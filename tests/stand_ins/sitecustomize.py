@@ -1,7 +1,8 @@
 """A GPU of 15 GB that is not there, for processes that have this folder on PYTHONPATH.
 
 emolib sees a Tesla T4; every other library sees the CPU, and what is moved to the GPU stays where it is. Weights in
-4 bits are loaded whole, once the arguments were looked at. EMOLIB_STAND_IN_GB is the memory of the GPU.
+4 bits are loaded whole, once the arguments were looked at. EMOLIB_STAND_IN_GB is the memory of the GPU, and
+EMOLIB_STAND_IN_COLAB makes the process one of Colab's, where google.colab is imported already.
 """
 
 from __future__ import annotations
@@ -64,7 +65,21 @@ def _load_whole(auto: Any) -> None:
     auto.AutoModelForCausalLM.from_pretrained = classmethod(from_pretrained)
 
 
-_CHANGES = {"torch": _give_gpu, "transformers.models.auto.modeling_auto": _load_whole}
+def _know_tokenizer(base: Any) -> None:
+    """llama.cpp's converter knows a tokenizer by what it makes of one text; the tiny Qwen2 has other words."""
+    known = base.TextModel.get_vocab_base_pre
+
+    def get_vocab_base_pre(self: Any, tokenizer: Any) -> str:
+        return "qwen2" if type(tokenizer).__name__ == "Qwen2Tokenizer" else known(self, tokenizer)
+
+    base.TextModel.get_vocab_base_pre = get_vocab_base_pre
+
+
+_CHANGES = {
+    "conversion.base": _know_tokenizer,
+    "torch": _give_gpu,
+    "transformers.models.auto.modeling_auto": _load_whole,
+}
 
 
 class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -87,3 +102,5 @@ class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 sys.meta_path.insert(0, _Changed())
+if os.environ.get("EMOLIB_STAND_IN_COLAB"):
+    import google.colab  # noqa: F401
