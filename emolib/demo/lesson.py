@@ -9,6 +9,7 @@ from pathlib import Path
 from emolib.demo.folder import DemoFolder
 from emolib.demo.recipe import STEPS, Recipe, Way, find_recipe
 from emolib.demo.steps import prepare
+from emolib.gpu import torch_problem
 
 __all__ = ["Lesson", "lesson"]
 
@@ -33,6 +34,8 @@ def lesson(way: Way = "auto", *, steps: int = STEPS, runs: Path | str = "../runs
     """
     chosen = os.environ.get("EMOLIB_WAY", "auto") if way == "auto" else way
     recipe = find_recipe(chosen, steps)
+    if chosen == "auto" and recipe.way == "embedded" and (problem := torch_problem()):
+        print(f"Note: {problem}.")
     reason = "chosen" if chosen != "auto" else "a GPU is there" if recipe.way == "gpu" else "no GPU that holds 7B"
     print(f"The {recipe.way} way ({reason}): {recipe.title}, {steps} steps.")
     return Lesson(DemoFolder(Path(runs) / f"lesson-{recipe.way}"), recipe)
