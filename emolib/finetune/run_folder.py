@@ -1,8 +1,8 @@
 """The run folder: the contract between training, plots, evaluation and export.
 
 RUN/config.json    every setting, the base model with its hash, the data with its hash, versions, machine
-RUN/log.jsonl      a line a step: step, loss, grad_norm, learning_rate, seconds; evaluation lines carry
-                   step, eval_loss, and eval_accuracy (task classify) or eval_perplexity (task chat)
+RUN/log.jsonl      a line a step: step, loss, grad_norm, learning_rate, memory_gb, seconds; evaluation lines
+                   carry step, eval_loss, and eval_accuracy (task classify) or eval_perplexity (task chat)
 RUN/rejects.jsonl  the rows of a corpus of conversations that cannot be used, each with its reason
 RUN/adapter/       PEFT's adapter_config.json and adapter_model.safetensors
 RUN/checkpoints/   what a stopped run continues from
@@ -129,6 +129,8 @@ class RunFolder:
                 f"steps     {steps[-1]['step']} in {steps[-1]['seconds']:.0f} s,"
                 f" loss {steps[0]['loss']:.3f} -> {steps[-1]['loss']:.3f}"
             )
+            if memory := max(line.get("memory_gb", 0.0) for line in steps):
+                lines.append(f"memory    {memory:.1f} GB at most")
         if evaluations:
             lines.append(_held_out(evaluations[0], evaluations[-1]))
         if self.has_adapter:

@@ -44,6 +44,10 @@ class Chart:
     columns: tuple[str, ...]
     points: tuple[tuple[Any, ...], ...]
 
+    def __repr__(self) -> str:
+        # What stands in a notebook for those who cannot see the figure.
+        return f"Figure {self.name} ({len(self.points)} points)"
+
     def png(self) -> bytes:
         """The figure as a PNG file in memory."""
         from matplotlib.text import Text
