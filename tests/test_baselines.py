@@ -109,11 +109,13 @@ def test_an_encoder_that_cannot_be_had_is_named_and_the_default_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("emolib.encoder.transformers_encoder.hub_problem", lambda: "no answer")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"no-such/encoder.*no answer"):
         _encoder_baseline("no-such/encoder")
     baseline, missing = _encoder_baseline("auto")
     assert baseline is None
-    assert "multilingual-e5-small" in str(missing)
+    assert "multilingual-e5-small cannot be had from the model hub (no answer)" in str(missing)
+    assert "make more" in str(missing)
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_encoder(str(tmp_path))
 

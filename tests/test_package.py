@@ -31,6 +31,7 @@ COMMON = {
     "tables",
     "hub",
     "html_pages",
+    "quiet",
     "spoken_text",
     "unicode",
 }
@@ -49,6 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "llama": set(),
     "emotion_model": {"finetune", "models"},
     "prompting": set(),
+    "quiet": set(),
     "reply_examples": set(),
     "speakable": set(),
     "spoken_text": set(),
@@ -58,7 +60,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"models"},
     "finetune": {"data", "models", "plots", "reply_examples"},
     "classify": {"emotion_model", "finetune", "models", "llama"},
-    "encoder": set(),
+    "encoder": {"models"},
     "evaluate": {
         "encoder",
         "chat",

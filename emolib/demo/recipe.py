@@ -51,7 +51,7 @@ def embedded(steps: int = STEPS) -> Recipe:
     from emolib.data import sample_path
     from emolib.finetune import preset
 
-    settings = preset("cpu", start_from="carer", batch_size=24)
+    settings = preset("cpu", start_from="carer", batch_size=24, schedule="cosine")
     title = "SmolLM2-135M on the sample corpus, from the bundled adapter carer on"
     recipe = Recipe("embedded", title, (sample_path("train"), sample_path("test")), settings, ("q8_0",))
     return recipe.with_steps(steps)

