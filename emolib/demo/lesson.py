@@ -11,7 +11,7 @@ from emolib.demo.folder import DemoFolder
 from emolib.demo.notebook_errors import say_what_to_do
 from emolib.demo.recipe import STEPS, Recipe, Way, find_recipe
 from emolib.demo.steps import prepare
-from emolib.errors import InputError
+from emolib.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from emolib.data import CleanReport, Corpus
@@ -79,12 +79,22 @@ def lesson(way: Way = "auto", *, steps: int = STEPS, runs: Path | str = "../runs
     """Choose the way through the notebooks and print it: the paper's on a GPU, else the embedded one.
 
     Each way has a folder of its own in `runs`, so that a change of machine never mixes two trainings. The environment
-    variable EMOLIB_WAY stands for "auto". From here on an error of the library ends in one sentence, without a
+    variable EMOLIB_WAY stands for "auto", and EMOLIB_STEPS, if it is set, for `steps`. From here on an error of the library ends in one sentence, without a
     traceback.
     """
     say_what_to_do()
     chosen = os.environ.get("EMOLIB_WAY", "auto") if way == "auto" else way
+    steps = _chosen_steps(steps)
     recipe = find_recipe(chosen, steps)
     reason = "chosen" if chosen != "auto" else "a GPU is there" if recipe.way == "gpu" else "no GPU that holds 7B"
     print(f"The {recipe.way} way ({reason}): {recipe.title}, {steps} steps.")
     return Lesson(DemoFolder(Path(runs) / f"lesson-{recipe.way}"), recipe)
+
+
+def _chosen_steps(steps: int) -> int:
+    written = os.environ.get("EMOLIB_STEPS", "")
+    if not written:
+        return steps
+    if not written.isdecimal() or int(written) < 1:
+        raise UsageError(f"EMOLIB_STEPS is a number of steps, such as 60, not {written!r}")
+    return int(written)

@@ -17,7 +17,7 @@ __all__ = ["class_balance", "lora_drawing", "token_masks"]
 
 _PART_COLOURS = {"prefix": "#cfd8dc", "text": "#9ecae1", "bridge": "#cfe8cf", "label": "#fdae6b"}
 #: Characters in a line of tokens.
-_LINE = 92
+_LINE = 112
 
 
 def lora_drawing(outputs: int, inputs: int, rank: int) -> Chart:
@@ -77,12 +77,11 @@ def _wrapped(parts: Sequence[TokenPart]) -> list[list[TokenPart]]:
     lines: list[list[TokenPart]] = [[]]
     for part in parts:
         used = sum(len(other.shown) + 1 for other in lines[-1])
-        if lines[-1] and used + len(part.shown) > _LINE:
+        broken = bool(lines[-1]) and "\n" in lines[-1][-1].token and "\n" not in part.token
+        if broken or used + len(part.shown) > _LINE:
             lines.append([])
         lines[-1].append(part)
-        if "\n" in part.token:
-            lines.append([])
-    return [line for line in lines if line]
+    return lines
 
 
 def _draw_tokens(axes: Axes, lines: Sequence[Sequence[TokenPart]], name: str) -> None:
@@ -98,7 +97,7 @@ def _draw_tokens(axes: Axes, lines: Sequence[Sequence[TokenPart]], name: str) ->
                 row + 0.35,
                 part.shown,
                 family="DejaVu Sans Mono",
-                fontsize=8,
+                fontsize=8.5,
                 va="center",
                 color="black" if counts else "#777777",
                 bbox={

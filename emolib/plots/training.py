@@ -140,7 +140,7 @@ def paper_comparison(run: RunFolder | Path | str) -> Chart:
                 axes.plot([first], [high], color=ORANGE, marker="D", markersize=5, linestyle="none", label=label)
             else:
                 axes.fill_between([first, last], low, high, color=ORANGE, alpha=0.45, linewidth=0, label=label)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * max(*values, *(high for *_, high in seen)))
         axes.legend(frameon=False)
     drawn[0].set_ylabel("cross-entropy (nats per token)")
     drawn[1].set_ylabel("L2 norm before clipping")
