@@ -79,8 +79,8 @@ def lesson(way: Way = "auto", *, steps: int = STEPS, runs: Path | str = "../runs
     """Choose the way through the notebooks and print it: the paper's on a GPU, else the embedded one.
 
     Each way has a folder of its own in `runs`, so that a change of machine never mixes two trainings. The environment
-    variable EMOLIB_WAY stands for "auto", and EMOLIB_STEPS, if it is set, for `steps`. From here on an error of the library ends in one sentence, without a
-    traceback.
+    variable EMOLIB_WAY stands for "auto", and EMOLIB_STEPS, if it is set, for `steps`. From here on an error of the
+    library ends in one sentence, without a traceback.
     """
     say_what_to_do()
     chosen = os.environ.get("EMOLIB_WAY", "auto") if way == "auto" else way

@@ -79,7 +79,7 @@ def _multi_label_models(metrics: dict[str, Any]) -> str:
 
 
 def model_table(metrics: dict[str, Any]) -> Table:
-    """Return base, baselines and fine-tuned model side by side: strict and constrained accuracy, and what goes with it."""
+    """Return base, baselines and fine-tuned model side by side: strict and constrained accuracy, format errors."""
     columns = _columns(metrics)
 
     def constrained(found: dict[str, Any], *names: str) -> str:

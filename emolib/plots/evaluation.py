@@ -105,7 +105,9 @@ def reliability(metrics: Mapping[str, Any]) -> Chart:
     left.legend(frameon=False, loc="upper left")
     answered = [entry for entry in calibration["abstention"] if entry["accuracy"] is not None]
     thresholds = [entry["threshold"] for entry in answered]
-    right.plot(thresholds, [entry["accuracy"] for entry in answered], color=BLUE, label="accuracy of the answered texts")
+    right.plot(
+        thresholds, [entry["accuracy"] for entry in answered], color=BLUE, label="accuracy of the answered texts"
+    )
     coverage = [entry["coverage"] for entry in answered]
     right.plot(thresholds, coverage, color=ORANGE, linestyle="--", label="share of texts answered")
     right.set_xlabel("abstains below this confidence")
@@ -144,7 +146,7 @@ def forgetting(measured: Sequence[Mapping[str, Any]]) -> Chart:
 
 
 def model_accuracies(models: Mapping[str, tuple[float, float, float]]) -> Chart:
-    """The accuracy of each model as a bar with its 95 % interval: {name: (accuracy, low, high)}, drawn in this order."""
+    """Draw the accuracy of each model with its 95 % interval: {name: (accuracy, low, high)}, in this order."""
     if not models:
         raise InputError("there is no model to draw; evaluate one first")
     figure, (axes,) = panels(["Accuracy with 95 % intervals"], "accuracy", "", grid=False)
@@ -173,7 +175,9 @@ def hidden_state_map(states: Mapping[str, Sequence[Sequence[float]]], labels: Se
     for axes, found in zip(drawn, states.values(), strict=True):
         for name, colour, marker in zip(names, colours, "osD^vPX*" * len(names), strict=False):
             own = [point for point, label in zip(found, labels, strict=True) if label == name]
-            axes.scatter(*zip(*own, strict=True), s=18, color=colour, marker=marker, alpha=0.75, label=name, linewidths=0)
+            axes.scatter(
+                *zip(*own, strict=True), s=18, color=colour, marker=marker, alpha=0.75, label=name, linewidths=0
+            )
     drawn[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     points = tuple(
         (title, label, *map(float, point))
