@@ -54,7 +54,7 @@ class Chart:
 
         for text in self.figure.findobj(Text):
             if not text.get_text().isascii():
-                text.set_fontfamily(_fonts())
+                text.set_fontfamily(list(dict.fromkeys([*text.get_fontfamily(), *_fonts()])))
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format="png")
         return buffer.getvalue()
