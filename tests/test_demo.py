@@ -13,6 +13,7 @@ import pytest
 from emolib.audio import AudioClip, write_wav
 from emolib.demo import DemoFolder, prepare, steps
 from emolib.demo.page import write_report
+from emolib.demo.ready_made import TONES
 from emolib.demo.recipe import Recipe, embedded
 from emolib.demo.steps import Step
 from emolib.emotions import EMOTIONS
@@ -35,7 +36,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return [Step(name, f"Do the {name}", folder.path / name, make) for name in ("first", "second", "third")]
 
-    monkeypatch.setattr(steps, "_steps", quick_steps)
+    monkeypatch.setattr(steps, "_training_steps", quick_steps)
     return calls
 
 
@@ -80,7 +81,7 @@ def test_a_run_of_another_length_is_said_to_be_one(tmp_path: Path, capsys: pytes
 
 
 def test_an_unknown_step_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="clean, train, evaluate, plot, export, question, talk"):
+    with pytest.raises(UsageError, match="clean, train, evaluate, compare, plot, export"):
         prepare(tmp_path, until="dance")
 
 
@@ -109,19 +110,21 @@ def folder(tmp_path: Path) -> DemoFolder:
         "spans": [{"stage": "recognise", "start_ms": 0.0, "end_ms": 12.0}],
         "marks_ms": {"first_sound": 34},
     }
+    tones = {emotion: {**turn, "reply": f"so you feel {emotion}"} for emotion in TONES}
     written = {
         demo.metrics: metrics,
+        demo.comparison: {"carer": 0.31, "everyday": 0.8},
+        demo.ready_made: {"lines": [{**turn, "transcript": "a <i>line</i>"}], "question": turn, "tones": tones},
         demo.corpus / "report.json": {"read": 30, "kept": 24, "dropped": 4, "rejected": 2},
         demo.gguf / "manifest.json": {"files": [{"file": "model.gguf", "type": "q8_0", "bytes": 1_500_000}]},
-        demo.turn: turn,
-        demo.times: {"clean": 1.5},
+        demo.times: {"clean": 1.5, "train": 120},
     }
     for path, content in written.items():
         path.write_text(json.dumps(content))
     (demo.run / "adapter").mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         (demo.run / "adapter" / name).write_text("{}")
-    (demo.run / "config.json").write_text("{}")
+    (demo.run / "config.json").write_text('{"settings": {"start_from": "carer"}}')
     lines = [{"step": step, "loss": 3.0 / step, "grad_norm": 1.0 + step} for step in range(1, 9)]
     lines += [{"step": step, "eval_loss": 2.0 / step, "eval_accuracy": step / 10} for step in (4, 8)]
     (demo.run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -131,23 +134,50 @@ def folder(tmp_path: Path) -> DemoFolder:
     (demo.run / "predictions.json").write_text(json.dumps(judged))
     tone = (np.sin(np.arange(8000) / 5) * np.sin(np.arange(8000) / 600)).astype(np.float32)
     write_wav(demo.question, AudioClip(0.3 * tone, 16_000))
-    write_wav(demo.answer, AudioClip(0.2 * tone, 16_000))
+    for answer in (demo.answer, *map(demo.tone, TONES)):
+        write_wav(answer, AudioClip(0.2 * tone, 16_000))
     return demo
 
 
 def test_the_report_shows_what_the_steps_left(folder: DemoFolder) -> None:
     write_report(folder)
     page = folder.report.read_text(encoding="utf-8")
-    for shown in ("12.5%", "75.0%", "50.0%", "model.gguf", "1.5 MB", "fine", "clean"):
+    for shown in (
+        "12.5%",
+        "75.0%",
+        "50.0%",
+        "80.0%",
+        "trained here in 2 minutes",
+        "model.gguf",
+        "1.5 MB",
+        "fine",
+        "clean",
+    ):
         assert shown in page
     assert "&lt;b&gt;bold" in page
+    assert "&lt;i&gt;line" in page
+    assert all(f"so you feel {emotion}" in page for emotion in TONES)
+
+
+@pytest.mark.parametrize(("accuracy", "said"), [(0.75, "beats TF-IDF"), (0.4, "does not beat TF-IDF")])
+def test_the_report_says_whether_the_training_was_worth_it_and_where_it_began(
+    folder: DemoFolder, accuracy: float, said: str
+) -> None:
+    folder.metrics.write_text(json.dumps({**folder.read(folder.metrics), "accuracy": accuracy}))
+    write_report(folder)
+    page = " ".join(folder.report.read_text(encoding="utf-8").split())
+    assert said in page
+    assert "continues from <code>carer</code>, which learned from other texts and alone names 31.0%" in page
+    (folder.run / "config.json").write_text('{"settings": {"start_from": ""}}')
+    write_report(folder)
+    assert "did not begin from nothing" not in folder.report.read_text(encoding="utf-8")
 
 
 def test_the_report_is_one_file(folder: DemoFolder) -> None:
     write_report(folder)
     page = folder.report.read_text(encoding="utf-8")
     sources = [source for source in re.findall(r'(?:src|href)="([^"]*)"', page) if not source.startswith("#")]
-    assert sum(source.startswith("data:audio/wav") for source in sources) == 2
+    assert sum(source.startswith("data:audio/wav") for source in sources) == 4
     assert all(source.startswith("data:") for source in sources)
     assert base64.b64encode(folder.answer.read_bytes()).decode() in page
 

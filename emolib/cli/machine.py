@@ -43,9 +43,10 @@ def mic(options: MicOptions) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoOptions:
-    """Where the demo goes."""
+    """Where the demo goes, and what it begins with."""
 
     out: Path = option("folder for everything that is made", Path("runs/demo"))
+    say: tuple[str, ...] = option("lines for the bundled models to answer (default: four of ours)", (), metavar="TEXT")
 
 
 @command(DemoOptions)
@@ -53,7 +54,7 @@ def demo(options: DemoOptions) -> None:
     """Run the demo."""
     from emolib.demo import run_demo
 
-    run_demo(options.out)
+    run_demo(options.out, **given(lines=options.say or None))
 
 
 @dataclass(frozen=True, kw_only=True)

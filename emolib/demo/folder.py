@@ -44,9 +44,17 @@ class DemoFolder:
     def answer(self) -> Path:
         return self.path / "answer.wav"
 
+    def tone(self, emotion: str) -> Path:
+        """The answer to a line that was taken for `emotion`."""
+        return self.path / f"answer_{emotion}.wav"
+
     @property
-    def turn(self) -> Path:
-        return self.path / "turn.json"
+    def ready_made(self) -> Path:
+        return self.path / "ready_made.json"
+
+    @property
+    def comparison(self) -> Path:
+        return self.path / "comparison.json"
 
     @property
     def times(self) -> Path:

@@ -31,7 +31,7 @@ class Lesson:
     recipe: Recipe
 
     def prepare(self, until: str) -> DemoFolder:
-        """Run what is missing up to and with the step `until` (clean, train, evaluate, plot or export)."""
+        """Run what is missing up to and with the step `until` (clean, train, evaluate, compare, plot or export)."""
         return prepare(self.folder.path, until, self.recipe)
 
     def train(self, settings: TrainSettings, *, name: str = "mine", data: Corpus | None = None) -> RunFolder:

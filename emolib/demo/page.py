@@ -33,23 +33,48 @@ def write_report(folder: DemoFolder) -> None:
     """Write `folder.report` from what the steps left on disk; nothing in it points to another file."""
     from emolib.plots import latency_waterfall, run_charts
 
-    turn = folder.read(folder.turn)
+    ready_made = folder.read(folder.ready_made)
+    turn = ready_made["question"]
     charts = [*run_charts(folder.run), *([latency_waterfall(turn)] if turn.get("spans") else [])]
     metrics = folder.read(folder.metrics)
     write_page(
         "demo.html",
         folder.report,
         metrics=metrics,
-        baselines=baselines_of(metrics),
+        bars=_bars(folder, metrics),
+        start=_start(folder),
+        tfidf=baselines_of(metrics)["TF-IDF"]["accuracy"],
         corpus=folder.read(folder.corpus / "report.json"),
         figures=[_figure(chart) for chart in charts],
         errors=_errors(folder),
         files=folder.read(folder.gguf / "manifest.json")["files"],
+        lines=ready_made["lines"],
+        tones=[
+            {**told, "taken_as": emotion, "sound": _sound(folder.tone(emotion))}
+            for emotion, told in ready_made["tones"].items()
+        ],
         turn=turn,
         question=_sound(folder.question),
         answer=_sound(folder.answer),
         seconds=folder.seconds(),
     )
+
+
+def _bars(folder: DemoFolder, metrics: dict[str, Any]) -> list[tuple[str, float]]:
+    """The four accuracies on the same texts: what stands beside the trained adapter, and it."""
+    minutes = folder.seconds().get("train", 0) / 60
+    return [
+        ("the base model", metrics["baseline"]["accuracy"]),
+        ("TF-IDF with logistic regression", baselines_of(metrics)["TF-IDF"]["accuracy"]),
+        (f"trained here in {minutes:.0f} minutes", metrics["accuracy"]),
+        ("the bundled adapter everyday", folder.read(folder.comparison)["everyday"]),
+    ]
+
+
+def _start(folder: DemoFolder) -> dict[str, Any] | None:
+    """The bundled adapter that the training began from, with its accuracy before; None if it began afresh."""
+    name = folder.read(folder.run / "config.json").get("settings", {}).get("start_from")
+    return {"name": name, "accuracy": folder.read(folder.comparison)[name]} if name else None
 
 
 def _figure(chart: Chart) -> dict[str, str]:

@@ -1,25 +1,31 @@
 """The steps of the demo, each a call of the library whose result stays on disk.
 
-    out/  corpus/  run/  figures/  gguf/  question.wav  answer.wav  turn.json  times.json  report.html
+    out/  question.wav  answer.wav  answer_joy.wav  answer_fear.wav  ready_made.json
+          corpus/  run/  comparison.json  figures/  gguf/  times.json  report.html
 
-A step that has finished, as times.json says, is not run again.
+First the bundled models answer, then one is trained and compared with them. A step that has finished, as times.json
+says, is not run again.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emolib.demo.folder import DemoFolder
+from emolib.demo.ready_made import LINES, meet
 from emolib.demo.recipe import Recipe, embedded
+from emolib.dialogue.terminal import shown_emotion
+from emolib.emotion_model import bundled
 from emolib.errors import UsageError
 from emolib.files import write_json
 
 if TYPE_CHECKING:
     from emolib.audio import AudioClip
+    from emolib.dialogue import Turn
 
 __all__ = ["QUESTION", "prepare", "record_question", "run_demo"]
 
@@ -42,32 +48,39 @@ class Step:
         return self.name in folder.seconds() and self.result.exists()
 
 
-def run_demo(out: Path | str) -> Path:
+def run_demo(out: Path | str, lines: Sequence[str] = LINES) -> Path:
     """Run every step that is not finished yet in the folder `out`, then write the report; its path.
 
-    Takes a few minutes on two cores. Raises the EmolibError of the step that fails; what was
-    finished before stays and the next call goes on from there.
+    The bundled models answer `lines` first. Takes a few minutes on two cores. Raises the EmolibError of the step that
+    fails; what was finished before stays and the next call goes on from there.
     """
     from emolib.demo.page import write_report
 
-    folder = prepare(out)
+    folder = DemoFolder(Path(out))
+    recipe = embedded()
+    _run([*_ready_made_steps(folder, lines), *_training_steps(folder, recipe)], folder)
     write_report(folder)
     print(_closing(folder))
     return folder.report
 
 
-def prepare(out: Path | str, until: str = "talk", recipe: Recipe | None = None) -> DemoFolder:
+def prepare(out: Path | str, until: str = "export", recipe: Recipe | None = None) -> DemoFolder:
     """Run the steps up to and with the one named `until` that are not finished yet, by `recipe` (default: `embedded`).
 
-    The names are clean, train, evaluate, plot, export, question, talk. A notebook calls this to
-    stand on the results of the ones before it, whether or not they were run.
+    The names are clean, train, evaluate, compare, plot, export. A notebook calls this to stand on the results of the
+    ones before it, whether or not they were run.
     """
     folder = DemoFolder(Path(out))
-    steps = _steps(folder, recipe or embedded())
+    steps = _training_steps(folder, recipe or embedded())
     names = [step.name for step in steps]
     if until not in names:
         raise UsageError(f"the demo has no step {until!r}; its steps are {', '.join(names)}")
-    for number, step in enumerate(steps[: names.index(until) + 1], start=1):
+    _run(steps[: names.index(until) + 1], folder)
+    return folder
+
+
+def _run(steps: Sequence[Step], folder: DemoFolder) -> None:
+    for number, step in enumerate(steps, start=1):
         heading = f"[{number}/{len(steps)}] {step.title}"
         if step.finished(folder):
             print(f"{heading}: finished before", flush=True)
@@ -76,10 +89,20 @@ def prepare(out: Path | str, until: str = "talk", recipe: Recipe | None = None) 
         started = time.monotonic()
         step.make(folder)
         write_json(folder.times, {**folder.seconds(), step.name: round(time.monotonic() - started, 1)})
-    return folder
 
 
-def _steps(folder: DemoFolder, recipe: Recipe) -> list[Step]:
+def _ready_made_steps(folder: DemoFolder, lines: Sequence[str]) -> list[Step]:
+    def answer(folder: DemoFolder) -> None:
+        found = meet(lines, folder.question, folder.answer, folder.tone, _show)
+        write_json(folder.ready_made, found.as_dict())
+
+    return [
+        Step("question", "Record a question with the bundled voice", folder.question, _record_question),
+        Step("answer", "Ask the bundled models: everyday hears, companion answers", folder.ready_made, answer),
+    ]
+
+
+def _training_steps(folder: DemoFolder, recipe: Recipe) -> list[Step]:
     def step(name: str, title: str, result: Path, make: Callable[[DemoFolder, Recipe], None]) -> Step:
         return Step(name, title, result, lambda folder: make(folder, recipe))
 
@@ -87,10 +110,9 @@ def _steps(folder: DemoFolder, recipe: Recipe) -> list[Step]:
         step("clean", "Clean the corpus", folder.corpus / "report.json", _clean),
         step("train", _training_title(folder, recipe), folder.run / "adapter", _train),
         step("evaluate", "Evaluate base model and adapter by strict exact match", folder.metrics, _evaluate),
+        step("compare", "Compare with the bundled adapters on the same texts", folder.comparison, _compare),
         step("plot", "Draw the curves", folder.figures / "confusion_matrix.png", _plot),
         step("export", "Export for llama.cpp", folder.gguf / "manifest.json", _export),
-        step("question", "Record a question with the embedded voice", folder.question, _record_question),
-        step("talk", "Listen, understand, reply and speak with the ready-made models", folder.turn, _talk),
     ]
 
 
@@ -122,6 +144,20 @@ def _evaluate(folder: DemoFolder, _: Recipe) -> None:
     _show(evaluate_run(folder.run, folder.corpus, baseline_on=folder.corpus).table())
 
 
+def _compare(folder: DemoFolder, _: Recipe) -> None:
+    """Judge the bundled adapters on the run's test texts: what an hour gives, and what the training began with."""
+    from emolib.classify import EmotionClassifier
+    from emolib.data import load_split
+
+    test, measured = load_split(folder.corpus, "test"), {}
+    for name in bundled():
+        scores = EmotionClassifier.load(name).classify(test.texts)
+        right = sum(score.label == label for score, label in zip(scores, test.labels, strict=True))
+        measured[name] = right / len(test)
+        print(f"  {name}: {measured[name]:.1%} right")
+    write_json(folder.comparison, measured)
+
+
 def _plot(folder: DemoFolder, _: Recipe) -> None:
     from emolib.plots import plot_run
 
@@ -147,7 +183,7 @@ def _show(markdown: str) -> None:
     display({"text/markdown": markdown, "text/plain": markdown}, raw=True)
 
 
-def _record_question(folder: DemoFolder, _: Recipe) -> None:
+def _record_question(folder: DemoFolder) -> None:
     clip = record_question(folder.question)
     print(f"  {folder.question}: {clip.seconds:.1f} s")
 
@@ -163,12 +199,9 @@ def record_question(path: Path | str) -> AudioClip:
     return clip
 
 
-def _talk(folder: DemoFolder, _: Recipe) -> None:
-    from emolib.dialogue import talk
-
-    turn = talk(folder.question, folder.answer)
-    write_json(folder.turn, turn.as_dict())
-    print(turn.table())
+def _show(turn: Turn) -> None:
+    """Print a turn with the bundled models, for whoever watches."""
+    print(f"  [{shown_emotion(turn.emotion)}] {turn.transcript}\n      {turn.reply}", flush=True)
 
 
 def _closing(folder: DemoFolder) -> str:
