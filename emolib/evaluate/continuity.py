@@ -22,7 +22,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,19 +176,20 @@ def answer_three_ways(model: str | Path, message: str, *, max_new_tokens: int = 
 
     InputError if `model` has no adapter; ModelError if its base has no chat template.
     """
-    from emolib.emotion_model import AdapterSource, find_adapter, load_emotion_model
+    from emolib.emotion_model import find_adapter, load_emotion_model
 
     source = find_adapter(model)
     if source.adapter is None:
         raise InputError(f"{model} is a base model without an adapter: there is nothing to compare; name a run folder")
     asked = [Conversation("own", (message,), (), "")]
-    base = load_emotion_model(AdapterSource(source.base, None))
+    base = load_emotion_model(replace(source, adapter=None))
     ids = {"base model": greedy_replies(base, asked, max_new_tokens=max_new_tokens)}
+    del base  # a GPU may not hold both
     tuned = load_emotion_model(source)
     ids["adapter switched off"] = greedy_replies(tuned, asked, tuned.without_adapter, max_new_tokens)
     # Last, because merging changes the weights in place.
     ids["adapter merged"] = greedy_replies(tuned.merged(), asked, max_new_tokens=max_new_tokens)
-    return {name: base.tokenizer.decode(found[0], skip_special_tokens=True) for name, found in ids.items()}
+    return {name: tuned.tokenizer.decode(found[0], skip_special_tokens=True) for name, found in ids.items()}
 
 
 def dialogue_scores(
