@@ -141,7 +141,7 @@ def _train(folder: DemoFolder, recipe: Recipe) -> None:
 def _evaluate(folder: DemoFolder, _: Recipe) -> None:
     from emolib.evaluate import evaluate_run
 
-    print(evaluate_run(folder.run, folder.corpus, baseline_on=folder.corpus).table())
+    _show(evaluate_run(folder.run, folder.corpus, baseline_on=folder.corpus).table())
 
 
 def _compare(folder: DemoFolder, _: Recipe) -> None:
@@ -169,6 +169,18 @@ def _export(folder: DemoFolder, recipe: Recipe) -> None:
     from emolib.export import export_gguf
 
     print(export_gguf(folder.run, folder.gguf, recipe.quantisations).table())
+
+
+def _show(markdown: str) -> None:
+    """Print Markdown, or have a notebook render it."""
+    from emolib.finetune.tracking import in_notebook
+
+    if not in_notebook():
+        print(markdown)
+        return
+    from IPython.display import display
+
+    display({"text/markdown": markdown, "text/plain": markdown}, raw=True)
 
 
 def _record_question(folder: DemoFolder) -> None:

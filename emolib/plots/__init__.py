@@ -8,24 +8,51 @@ from typing import TYPE_CHECKING
 
 from emolib.plots.chart import Chart
 from emolib.plots.conversation import latency_waterfall
-from emolib.plots.evaluation import confusion_matrix, forgetting, label_scores, learning_curve, reliability
-from emolib.plots.training import cross_entropy_loss, gradient_norm, open_run, training_loss
+from emolib.plots.evaluation import (
+    confusion_matrix,
+    forgetting,
+    hidden_state_map,
+    label_scores,
+    learning_curve,
+    model_accuracies,
+    reliability,
+)
+from emolib.plots.lessons import class_balance, lora_drawing, token_masks
+from emolib.plots.training import (
+    cross_entropy_loss,
+    gradient_norm,
+    learning_rate,
+    open_run,
+    paper_comparison,
+    run_comparison,
+    smoothing,
+    training_loss,
+)
 
 if TYPE_CHECKING:
     from emolib.finetune import RunFolder
 
 __all__ = [
     "Chart",
+    "class_balance",
     "confusion_matrix",
     "cross_entropy_loss",
     "forgetting",
     "gradient_norm",
+    "hidden_state_map",
     "label_scores",
     "latency_waterfall",
     "learning_curve",
+    "learning_rate",
+    "lora_drawing",
+    "model_accuracies",
+    "paper_comparison",
     "plot_run",
     "reliability",
     "run_charts",
+    "run_comparison",
+    "smoothing",
+    "token_masks",
     "training_loss",
 ]
 
