@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emolib.demo.clips import NoisyClip, record_noisy_clip, say
 from emolib.demo.folder import DemoFolder
 from emolib.demo.lesson import Lesson, lesson
 from emolib.demo.recipe import Recipe, find_recipe
@@ -11,10 +12,13 @@ __all__ = [
     "QUESTION",
     "DemoFolder",
     "Lesson",
+    "NoisyClip",
     "Recipe",
     "find_recipe",
     "lesson",
     "prepare",
+    "record_noisy_clip",
     "record_question",
     "run_demo",
+    "say",
 ]

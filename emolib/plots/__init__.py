@@ -7,8 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emolib.plots.chart import Chart
-from emolib.plots.conversation import latency_waterfall
+from emolib.plots.conversation import emotion_bars, latency_waterfall
 from emolib.plots.evaluation import confusion_matrix, forgetting, label_scores, learning_curve, reliability
+from emolib.plots.sound import (
+    endpoint,
+    noise_floor,
+    pitch_curves,
+    spectrogram,
+    speech_order,
+    speech_probabilities,
+    waveform,
+)
 from emolib.plots.training import cross_entropy_loss, gradient_norm, open_run, training_loss
 
 if TYPE_CHECKING:
@@ -18,15 +27,23 @@ __all__ = [
     "Chart",
     "confusion_matrix",
     "cross_entropy_loss",
+    "emotion_bars",
+    "endpoint",
     "forgetting",
     "gradient_norm",
     "label_scores",
     "latency_waterfall",
     "learning_curve",
+    "noise_floor",
+    "pitch_curves",
     "plot_run",
     "reliability",
     "run_charts",
+    "spectrogram",
+    "speech_order",
+    "speech_probabilities",
     "training_loss",
+    "waveform",
 ]
 
 
