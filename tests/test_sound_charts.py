@@ -83,7 +83,7 @@ def test_the_endpoint_is_where_the_silence_reaches_its_bound(clip: AudioClip, tm
     assert last.at == pytest.approx(end.known_at / SAMPLE_RATE)
     assert last.silence_s == pytest.approx(last.wait_s, abs=0.05)
     assert [one.transcript.text for one in hearing.transcribed] == ["The old boat came home."]
-    assert f"end of speech at {end.end / SAMPLE_RATE:.2f} s" in hearing.table()
+    assert f"at {end.end / SAMPLE_RATE:.2f} s, by silence" in hearing.table()
     assert endpoint(clip, hearing).points[-1][0] == pytest.approx(end.known_at / SAMPLE_RATE, abs=0.01)
 
 

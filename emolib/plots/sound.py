@@ -30,9 +30,9 @@ __all__ = [
 _SECONDS = "seconds"
 #: Points of a drawn wave: each is the lowest and the highest sample of a stretch.
 _WAVE_POINTS = 1000
-_WINDOW_S, _HOP_S = 0.032, 0.016
+_WINDOW_S, _HOP_S = 0.032, 0.02
 _BANDS = 64
-_RANGE_DB = 70.0
+_RANGE_DB = 60.0
 #: Okabe and Ito's colours again, for up to eight curves.
 _COLOURS = ("#000000", "#0072B2", "#E69F00", "#CC79A7", "#D55E00", "#009E73", "#56B4E9", "#8a8a8a")
 _SPOKEN = {"color": "#56B4E9", "alpha": 0.18, "linewidth": 0}
@@ -56,7 +56,7 @@ def waveform(clip: AudioClip, spoken: Stretches = ()) -> Chart:
 def spectrogram(clip: AudioClip) -> Chart:
     """Draw how loud each frequency is over time, in dB below the loudest point.
 
-    Windows of 32 ms, half overlapped, summed into 64 bands from 0 Hz to half the sample rate. InputError for a clip
+    Windows of 32 ms, one every 20 ms, averaged into 64 bands from 0 Hz to half the sample rate. InputError for a clip
     shorter than a window.
     """
     levels = _band_levels(clip)

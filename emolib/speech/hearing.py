@@ -15,6 +15,7 @@ from emolib.speech.sources import AudioSource
 from emolib.speech.transcript import StreamingRecognizer
 from emolib.speech.turn import best_turn_detector
 from emolib.speech.vad import best_detector
+from emolib.tables import markdown_table
 
 __all__ = ["Hearing", "Pause", "hear"]
 
@@ -46,8 +47,9 @@ class Hearing:
         return [event for event in self.events if isinstance(event, Transcribed)]
 
     def table(self) -> str:
-        """Format the events, one a line, with the second at which each was known."""
-        return "\n".join(f"{_known_at(event):6.2f} s  {_described(event)}" for event in self.events)
+        """Format the events as a Markdown table, with the second at which each was known."""
+        rows = [[f"{_known_at(event):.2f}", *_described(event)] for event in self.events]
+        return markdown_table(["second", "event", "what is known"], rows)
 
 
 def hear(source: AudioSource, recognizer: StreamingRecognizer, noise: NoiseProfile = QUIET_ROOM) -> Hearing:
@@ -84,18 +86,18 @@ def _known_at(event: Event) -> float:
     return (event.position if isinstance(event, Partial) else event.known_at) / SAMPLE_RATE
 
 
-def _described(event: Event) -> str:
+def _described(event: Event) -> tuple[str, str]:
     match event:
         case SpeechLikely():
-            return "speech is likely"
+            return "speech is likely", ""
         case FalseAlarm():
-            return "it was no speech"
+            return "false alarm", "it was no speech"
         case SpeechStart():
-            return f"speech, since {event.position / SAMPLE_RATE:.2f} s"
+            return "start of speech", f"since {event.position / SAMPLE_RATE:.2f} s"
         case Partial():
-            return f"partial{' in a pause' if event.in_pause else ''}: {event.text or '(nothing yet)'}"
+            return "partial, in a pause" if event.in_pause else "partial", event.text or "(nothing yet)"
         case SpeechEnd():
-            return f"end of speech at {event.end / SAMPLE_RATE:.2f} s ({event.reason})"
+            return "end of speech", f"at {event.end / SAMPLE_RATE:.2f} s, by {event.reason}"
         case Transcribed():
-            return f"transcript: {event.transcript.text}"
-    return f"no transcript{f': {event.problem}' if event.problem else ''}"
+            return "transcript", event.transcript.text
+    return "no transcript", event.problem or ""
