@@ -67,6 +67,8 @@ def test_the_detectors_hear_the_sentence_and_not_the_room(clip: AudioClip) -> No
     room = activity.seconds < 0.9
     assert activity.probabilities["Silero"][room].max() < 0.5
     assert activity.speech_seconds("emolib") == pytest.approx(spoken().seconds, rel=0.4)
+    silero = activity.table([(1.0, 1.0 + spoken().seconds)]).splitlines()[3]
+    assert float(silero.split("|")[2].split()[0]) > 80
     chart = speech_probabilities(clip, activity, ((1.0, 1.0 + spoken().seconds),))
     assert len(chart.figure.axes) == 4
     assert len(chart.points) == len(activity.seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,12 @@ from emolib.audio import SAMPLE_RATE, AudioClip
 from emolib.errors import InputError, MissingDependency
 from emolib.speech.noise import FRAME, QUIET_ROOM, NoiseProfile, frames, level_dbfs
 from emolib.speech.vad import FusedDetector, SileroDetector, VoiceDetector, WebRtcDetector
+from emolib.tables import markdown_table, percent
 
 __all__ = ["Activity", "voice_activity"]
+
+#: From this probability on a frame is taken for speech.
+_SPEECH = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +34,17 @@ class Activity:
     gate_dbfs: float
     probabilities: Mapping[str, np.ndarray]
 
-    def speech_seconds(self, name: str, threshold: float = 0.5) -> float:
+    def speech_seconds(self, name: str, threshold: float = _SPEECH) -> float:
         """Return for how many seconds the detector `name` hears speech."""
         return float(np.sum(self.probabilities[name] >= threshold)) * FRAME / SAMPLE_RATE
+
+    def table(self, spoken: Sequence[tuple[float, float]]) -> str:
+        """Compare the detectors with the stretches of speech that are known, as a Markdown table."""
+        truth = np.zeros(len(self.seconds), dtype=bool)
+        for start, end in spoken:
+            truth |= (self.seconds > start) & (self.seconds - FRAME / SAMPLE_RATE < end)
+        rows = [[name, *_compared(heard >= _SPEECH, truth)] for name, heard in self.probabilities.items()]
+        return markdown_table(["detector", "speech that it finds", "false alarms (frames)"], rows)
 
 
 def voice_activity(clip: AudioClip, noise: NoiseProfile = QUIET_ROOM) -> Activity:
@@ -58,6 +70,12 @@ def voice_activity(clip: AudioClip, noise: NoiseProfile = QUIET_ROOM) -> Activit
         gate_dbfs=noise.gate_dbfs,
         probabilities={name: np.array(values) for name, values in heard.items()},
     )
+
+
+def _compared(heard: np.ndarray, truth: np.ndarray) -> tuple[str, str]:
+    """Return the share of the frames with speech that were heard, and the number of those heard without speech."""
+    found = float(heard[truth].mean()) if truth.any() else 0.0
+    return percent(found), str(int(heard[~truth].sum()))
 
 
 def _detectors(noise: NoiseProfile) -> dict[str, VoiceDetector]:

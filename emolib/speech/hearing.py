@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emolib.audio import SAMPLE_RATE
-from emolib.speech.endpointing import Endpointer, SpeechEnd, SpeechStart
+from emolib.speech.endpointing import Endpointer, EndpointSettings, SpeechEnd, SpeechStart
 from emolib.speech.listening import Event, FalseAlarm, NoTranscript, Partial, SpeechLikely, Transcribed, listen
 from emolib.speech.noise import QUIET_ROOM, NoiseProfile
 from emolib.speech.sources import AudioSource
@@ -52,13 +52,18 @@ class Hearing:
         return markdown_table(["second", "event", "what is known"], rows)
 
 
-def hear(source: AudioSource, recognizer: StreamingRecognizer, noise: NoiseProfile = QUIET_ROOM) -> Hearing:
-    """Listen to `source` to its end in the room that `noise` describes.
+def hear(
+    source: AudioSource,
+    recognizer: StreamingRecognizer,
+    noise: NoiseProfile = QUIET_ROOM,
+    settings: EndpointSettings | None = None,
+) -> Hearing:
+    """Listen to `source` to its end in the room that `noise` describes; `settings` say when an utterance ends.
 
     With a paced source the partial transcripts come when they would come from a microphone. Raises as the source and
     the recogniser do.
     """
-    endpointer = _WatchedEndpointer(best_detector(noise), turn=best_turn_detector())
+    endpointer = _WatchedEndpointer(best_detector(noise), settings, turn=best_turn_detector())
     events = list(listen(source, endpointer, recognizer))
     return Hearing(events, endpointer.pauses)
 
