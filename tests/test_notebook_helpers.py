@@ -11,15 +11,16 @@ from types import ModuleType
 import numpy as np
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from speech_server import ToneEngine, speech_server
 from tiny_funasr import sensevoice
-from voices import spoken
+from voices import SENTENCE, spoken
 
 from emolib.audio import SAMPLE_RATE, AudioClip, read_audio
-from emolib.demo import explain_errors, load_key, record_noisy_clip, transcribe_with_funasr
+from emolib.demo import explain_errors, load_key, record_noisy_clip, speak_with_voiceprint, transcribe_with_funasr
 from emolib.errors import InputError, ServiceError
 from emolib.plots import speech_order
 from emolib.speech import NullSink, calibrate
-from emolib.tts import SpeechRequest, speak_in_order
+from emolib.tts import SpeechRequest, VoiceLibrary, speak_in_order
 
 
 class SlowFirst:
@@ -107,6 +108,26 @@ def test_funasr_without_weights_names_the_line_that_brings_them(monkeypatch: pyt
 
 def test_funasr_with_weights_transcribes(tmp_path: Path) -> None:
     assert transcribe_with_funasr(spoken(), str(sensevoice(tmp_path / "model"))).startswith("FunASR heard")
+
+
+def test_without_a_server_a_voiceprint_is_not_spoken_and_a_sentence_says_what_brings_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("EMOLIB_FISH_URL", raising=False)
+    assert speak_with_voiceprint("Hello.", "joe", VoiceLibrary(tmp_path)) is None
+    assert "EMOLIB_FISH_URL" in capsys.readouterr().out
+
+
+def test_a_server_that_imitates_voices_gets_the_voiceprint(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library, engine = VoiceLibrary(tmp_path), ToneEngine()
+    library.add("joe", spoken(), SENTENCE)
+    with speech_server(engine, tmp_path) as url:
+        monkeypatch.setenv("EMOLIB_FISH_URL", url)
+        assert speak_with_voiceprint("Hello there.", "joe", library).seconds == pytest.approx(1.0)
+    assert engine.utterances[0].references[0].text == SENTENCE
+    assert "in the voice joe" in capsys.readouterr().out
 
 
 # --- the clip of notebook 7 -----------------------------------------------------------------------

@@ -6,7 +6,7 @@ from emolib.demo.cells import explain_errors
 from emolib.demo.clips import NoisyClip, record_noisy_clip, say
 from emolib.demo.folder import DemoFolder
 from emolib.demo.lesson import Lesson, lesson
-from emolib.demo.outside import load_key, transcribe_with_funasr
+from emolib.demo.outside import load_key, speak_with_voiceprint, transcribe_with_funasr
 from emolib.demo.recipe import Recipe, find_recipe
 from emolib.demo.steps import QUESTION, prepare, record_question, run_demo
 
@@ -25,5 +25,6 @@ __all__ = [
     "record_question",
     "run_demo",
     "say",
+    "speak_with_voiceprint",
     "transcribe_with_funasr",
 ]

@@ -1,4 +1,4 @@
-"""What a notebook may use and may lack: a key among Colab's secrets, and FunASR with its weights."""
+"""What a notebook may use and may lack: a key among Colab's secrets, FunASR's weights, a server of Fish-Speech."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from emolib.errors import EmolibError, ModelError
 
 if TYPE_CHECKING:
     from emolib.audio import AudioClip
+    from emolib.tts import VoiceLibrary
 
-__all__ = ["load_key", "transcribe_with_funasr"]
+__all__ = ["load_key", "speak_with_voiceprint", "transcribe_with_funasr"]
 
 
 def load_key(name: str = "OPENAI_API_KEY") -> str:
@@ -60,3 +61,23 @@ def transcribe_with_funasr(clip: AudioClip, model: str = "iic/SenseVoiceSmall") 
             return f"FunASR heard nothing: {error}"
     voices = ", ".join(f"{name.lower()} {share:.0%}" for name, share in (found.voice_emotion or {}).items())
     return f"FunASR heard: {found.text}" + (f" (voice: {voices})" if voices else "")
+
+
+def speak_with_voiceprint(text: str, voice: str, library: VoiceLibrary) -> AudioClip | None:
+    """Speak `text` in a voice of `library` by the Fish-Speech server in EMOLIB_FISH_URL; None if there is none.
+
+    Prints in a sentence what was done, or what brings the server. Raises the EmolibError of a server that fails.
+    """
+    from emolib.tts import SpeechRequest, SpeechSynthesizer
+
+    url = os.environ.get("EMOLIB_FISH_URL")
+    if not url:
+        print(
+            "No Fish-Speech server is named, and the embedded voice imitates nobody. Start one (environments/README.md"
+            " has the lines; it wants a GPU with 12 GB), then: os.environ['EMOLIB_FISH_URL'] = 'http://127.0.0.1:8080'"
+        )
+        return None
+    with SpeechSynthesizer(url, os.environ.get("EMOLIB_FISH_API_KEY"), voices=library, voice=voice) as synthesizer:
+        clip = synthesizer.synthesize(SpeechRequest(text))
+    print(f"{url} spoke {clip.seconds:.1f} s in the voice {voice}.")
+    return clip

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emolib.plots.chart import Chart
-from emolib.plots.conversation import emotion_bars, latency_waterfall
+from emolib.plots.conversation import clauses, emotion_bars, latency_waterfall
 from emolib.plots.evaluation import confusion_matrix, forgetting, label_scores, learning_curve, reliability
 from emolib.plots.sound import (
     endpoint,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Chart",
+    "clauses",
     "confusion_matrix",
     "cross_entropy_loss",
     "emotion_bars",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emolib.errors import InputError
 from emolib.plots.chart import BLUE, GREY, ORANGE, Chart, panels
 
-__all__ = ["emotion_bars", "latency_waterfall"]
+__all__ = ["clauses", "emotion_bars", "latency_waterfall"]
 
 _ROWS = ("endpoint", "recognise", "classify", "reply", "speak", "play")
 _PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1}
@@ -70,3 +70,26 @@ def emotion_bars(scores: Mapping[str, Mapping[str, float]]) -> Chart:
     axes.legend(frameon=False)
     points = tuple((e, *(round(source.get(e, 0.0), 4) for source in scores.values())) for e in emotions)
     return Chart("emotion_bars", figure, ("emotion", *scores), points)
+
+
+def clauses(moments: Sequence[tuple[str, int]]) -> Chart:
+    """Draw each clause over the characters that it holds, and the character at which it was known to be whole.
+
+    `moments` are those of `emolib.dialogue.segment.clause_moments`. InputError if there is none.
+    """
+    if not moments:
+        raise InputError("there is no clause to draw; give a text")
+    figure, (axes,) = panels(["Clauses of a stream"], "characters written", "clause", grid=False)
+    points: list[tuple[int, int, int, int]] = []
+    start = 0
+    for number, (clause, known_at) in enumerate(moments, 1):
+        first, label = number == 1, "waits for the next characters"
+        axes.barh(number, len(clause), left=start, height=0.5, color=BLUE, label="the clause" if first else None)
+        axes.barh(number, known_at - start - len(clause), left=start + len(clause), height=0.5, color=ORANGE,
+                  label=label if first else None)  # fmt: skip
+        points.append((number, start, start + len(clause), known_at))
+        start += len(clause)
+    axes.set_yticks(range(1, len(moments) + 1))
+    axes.invert_yaxis()
+    axes.legend(frameon=False, fontsize=8)
+    return Chart("clauses", figure, ("clause", "start", "end", "known_at"), tuple(points))

@@ -166,6 +166,8 @@ def pitch_curves(clips: Mapping[str, AudioClip]) -> Chart:
     ticks = [60, 80, 100, 125, 160, 200, 250, 320]
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
+    if points:
+        axes.set_ylim(0.9 * min(point[2] for point in points), 1.1 * max(point[2] for point in points))
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), title="tone, median")
     return Chart("pitch_curves", figure, ("name", "seconds", "hz"), tuple(points))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from emolib.audio import SAMPLE_RATE, AudioClip
@@ -25,8 +27,9 @@ def pitch_track(clip: AudioClip) -> tuple[np.ndarray, np.ndarray]:
     """Return the seconds and the fundamental frequency in Hz, a value every 10 ms; NaN where the voice has none.
 
     Both have shape (n,). The method is Boersma's (1993, "Accurate short-term analysis of the fundamental frequency"):
-    the autocorrelation of a window over that of its taper, here without the path search. InputError if the clip is
-    shorter than 46 ms.
+    the autocorrelation of a window over that of its taper, here without the path search. A second pass keeps to the
+    range of the speaker, from 0.75 of the first quartile to 1.5 of the third (De Looze and Hirst, 2008, "Detecting
+    changes in key and range"), so that no octave is jumped. InputError if the clip is shorter than 46 ms.
     """
     samples = clip.resample(SAMPLE_RATE).samples
     if len(samples) < _WINDOW:
@@ -34,8 +37,12 @@ def pitch_track(clip: AudioClip) -> tuple[np.ndarray, np.ndarray]:
     windows = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::_HOP]
     windows = windows - windows.mean(axis=1, keepdims=True)
     levels = 10 * np.log10(np.mean(np.square(windows), axis=1) + 1e-10)
-    hz = np.array([_pitch(row) for row in _correlations(windows)])
-    hz[levels < levels.max() - _RANGE_DB] = np.nan
+    rows = _correlations(windows)
+    rows[levels < levels.max() - _RANGE_DB] = 0.0
+    hz = np.array([_pitch(row, _LOWEST_HZ, _HIGHEST_HZ) for row in rows])
+    if np.isfinite(hz).any():
+        first, third = np.nanquantile(hz, (0.25, 0.75))
+        hz = np.array([_pitch(row, max(_LOWEST_HZ, 0.75 * first), min(_HIGHEST_HZ, 1.5 * third)) for row in rows])
     seconds = (np.arange(len(windows)) * _HOP + _WINDOW / 2) / SAMPLE_RATE
     return seconds, _without_jumps(hz)
 
@@ -53,11 +60,11 @@ def _autocorrelation(rows: np.ndarray) -> np.ndarray:
     return np.fft.irfft(np.abs(spectrum) ** 2)[:, : round(SAMPLE_RATE / _LOWEST_HZ) + 2]
 
 
-def _pitch(row: np.ndarray) -> float:
+def _pitch(row: np.ndarray, lowest_hz: float, highest_hz: float) -> float:
     """Return the frequency of the best lag in Hz, NaN if none correlates well."""
-    first = int(SAMPLE_RATE / _HIGHEST_HZ)
-    inner = row[first:-1]
-    peaks = np.flatnonzero((inner >= row[first - 1 : -2]) & (inner >= row[first + 1 :])) + first
+    first, last = int(SAMPLE_RATE / highest_hz), min(len(row) - 1, math.ceil(SAMPLE_RATE / lowest_hz) + 1)
+    inner = row[first:last]
+    peaks = np.flatnonzero((inner >= row[first - 1 : last - 1]) & (inner >= row[first + 1 : last + 1])) + first
     good = peaks[row[peaks] >= _VOICED]
     if not len(good):
         return np.nan
