@@ -85,7 +85,9 @@ def of_emolib(function: ast.expr, known: dict[str, Any]) -> Any:
     if isinstance(function, ast.Name):
         return known.get(function.id)
     if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id in known:
-        return getattr(known[function.value.id], function.attr)
+        found = getattr(known[function.value.id], function.attr)
+        # A constant of ours has methods that are Python's.
+        return None if inspect.isbuiltin(found) else found
     return None
 
 
