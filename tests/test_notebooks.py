@@ -39,8 +39,8 @@ def tree(cell: dict[str, Any]) -> ast.Module:
     return ast.parse("\n".join(indented))
 
 
-def test_there_are_six_lessons_and_their_solutions():
-    assert [path.name[:2] for path in LESSONS] == ["01", "02", "03", "04", "05", "06"]
+def test_there_are_eight_lessons_and_their_solutions():
+    assert [path.name[:2] for path in LESSONS] == ["01", "02", "03", "04", "05", "06", "07", "08"]
     assert {path.name for path in EVERY} - {path.name for path in LESSONS} == {"solutions.ipynb"}
 
 
@@ -89,7 +89,9 @@ def of_emolib(function: ast.expr, known: dict[str, Any]) -> Any:
     if isinstance(function, ast.Name):
         return known.get(function.id)
     if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id in known:
-        return getattr(known[function.value.id], function.attr)
+        found = getattr(known[function.value.id], function.attr)
+        # A constant of ours has methods that are Python's.
+        return None if inspect.isbuiltin(found) else found
     return None
 
 
@@ -120,7 +122,7 @@ def test_a_lesson_has_exercises_and_leads_on(path: Path):
         assert (path.parent / name).is_file(), name
 
 
-@pytest.mark.parametrize("number", range(1, 7))
+@pytest.mark.parametrize("number", range(1, 9))
 def test_every_exercise_has_a_solution(number: int):
     lesson = "\n".join(cell["source"] for cell in cells(LESSONS[number - 1], "markdown"))
     solutions = "\n".join(cell["source"] for cell in cells(ROOT / "notebooks" / "solutions.ipynb", "markdown"))
@@ -132,7 +134,7 @@ def test_every_exercise_has_a_solution(number: int):
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
 def test_the_outputs_of_a_real_run_are_there_and_small(path: Path):
     text = path.read_text(encoding="utf-8")
-    assert len(text) < 1_000_000
+    assert len(text) < 1_500_000
     assert not MACHINE_PATH.search(text), MACHINE_PATH.search(text)
     assert not API_KEY.search(text)
     done = [cell for cell in cells(path, "code") if cell["execution_count"]]
