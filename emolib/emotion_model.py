@@ -28,6 +28,7 @@ from emolib.files import expand_user, write_json
 from emolib.labels import ABSTAIN_BELOW, CARER, LabelSet
 from emolib.models import BaseModel, load_base, resolve_base, same_base
 from emolib.prompting.templates import PAPER, Prompt, get_prompt
+from emolib.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     import torch
@@ -178,7 +179,8 @@ def load_emotion_model(
     source = name if isinstance(name, AdapterSource) else find_adapter(name)
     base = resolve_base(source.base)
     _refuse_other_base(source, base)
-    model, tokenizer = load_base(source.base, dtype=dtype, device=device, in_4_bits=source.in_4_bits)
+    with quiet_transformers():
+        model, tokenizer = load_base(source.base, dtype=dtype, device=device, in_4_bits=source.in_4_bits)
     if source.adapter is not None:
         model = _with_adapter(model, source)
     return EmotionModel(source, base, model.eval(), tokenizer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import re
 import sys
 from pathlib import Path
@@ -10,9 +12,10 @@ from types import SimpleNamespace
 import pytest
 
 from emolib import lesson
+from emolib.demo.notebook_errors import _show, advice
 from emolib.demo.recipe import embedded, find_recipe, paper
 from emolib.doctor import examine
-from emolib.errors import DeviceError, UsageError
+from emolib.errors import DeviceError, EmolibError, InputError, UsageError
 
 
 def gpu(monkeypatch: pytest.MonkeyPatch, gigabytes: float | None) -> None:
@@ -83,3 +86,67 @@ def test_the_recipes_are_what_they_say() -> None:
     settings = paper().settings
     assert (settings.base_model, settings.load_in_4bit, settings.max_steps) == ("qwen2.5-7b", True, 60)
     assert settings.engine == "unsloth"
+
+
+def test_other_settings_are_trained_beside_the_lesson(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[Path, bool]] = []
+
+    def train(data: object, out: Path, settings: object, *, validation: object, resume: bool) -> str:
+        asked.append((out, resume))
+        return "run"
+
+    monkeypatch.setattr("emolib.finetune.trainer.train", train)
+    monkeypatch.setattr("emolib.finetune.train", train, raising=False)
+    course = lesson("embedded", steps=8, runs=tmp_path)
+    changed = course.recipe.settings.replace(learning_rate=1e-5)
+    assert course.train(changed, name="slow") == "run"
+    out = tmp_path / "lesson-embedded" / "tries" / "slow"
+    assert asked == [(out, True)]
+    out.mkdir(parents=True)
+    config = {"base_model": {}, "settings": changed.as_dict(), "data": {"sha256": "x"}}
+    (out / "config.json").write_text(json.dumps(config))
+    course.train(changed, name="slow")
+    course.train(changed.replace(seed=1), name="slow")
+    assert [resume for _, resume in asked] == [True, True, False]
+    assert "Clean the corpus" in capsys.readouterr().out
+
+
+def test_the_environment_may_shorten_the_lesson(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("EMOLIB_STEPS", "40")
+    assert lesson("embedded", steps=60, runs=tmp_path).recipe.settings.max_steps == 40
+    monkeypatch.setenv("EMOLIB_STEPS", "many")
+    with pytest.raises(UsageError, match="EMOLIB_STEPS is a number of steps"):
+        lesson("embedded", runs=tmp_path)
+
+
+def test_carer_without_the_hub_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr("emolib.data.hub.hub_is_offline", lambda: False)
+    monkeypatch.setattr("emolib.data.hub.hub_problem", lambda: "the hub does not answer")
+    assert lesson("embedded", runs=tmp_path).clean_carer() is None
+    assert "CARER is not cleaned here: dair-ai/emotion cannot be downloaded" in capsys.readouterr().out
+
+
+def test_errors_that_a_reader_meets_are_sentences() -> None:
+    assert advice(InputError("there is no corpus")) == "there is no corpus"
+    assert "the kernel was restarted" in advice(NameError("name 'course' is not defined", name="course"))
+    assert "The disk is full" in advice(OSError(errno.ENOSPC, "No space left on device"))
+    assert advice(OSError(errno.ENOENT, "no such file")) is None
+
+
+def test_a_cell_out_of_order_ends_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell()
+    shell.set_custom_exc((EmolibError, NameError, OSError), _show)
+    result = shell.run_cell("course.train()")
+    assert isinstance(result.error_in_exec, NameError)
+    shown = capsys.readouterr().out
+    assert "'course' is not known yet" in shown
+    assert "Traceback" not in shown
+    shell.run_cell("open('/nowhere/at/all')")
+    assert "FileNotFoundError" in capsys.readouterr().out

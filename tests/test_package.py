@@ -75,7 +75,7 @@ ALLOWED: dict[str, set[str]] = {
         "plots",
     },
     "export": {"classify", "emotion_model", "finetune", "data", "models", "llama"},
-    "plots": {"finetune"},
+    "plots": {"finetune", "speech"},
     "speech": {"models"},
     "tts": {"speech", "models"},
     "chat": {"emotion_model", "export", "models", "llama", "reply_examples"},

@@ -13,16 +13,23 @@ import pytest
 from emolib.emotions import EMOTIONS
 from emolib.errors import EmolibError, InputError
 from emolib.plots import (
+    class_balance,
     confusion_matrix,
     cross_entropy_loss,
     forgetting,
     gradient_norm,
     latency_waterfall,
+    learning_rate,
+    lora_drawing,
+    paper_comparison,
     plot_run,
     reliability,
+    run_comparison,
+    smoothing,
     training_loss,
 )
 from emolib.plots.svg import chart_svg
+from emolib.plots.training import centred_mean
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -141,3 +148,48 @@ def test_a_chart_as_svg_is_valid_and_has_the_value_of_each_point(run: Path) -> N
     titles = [title.text for title in root.iter("{http://www.w3.org/2000/svg}title")]
     assert [title for title in titles if title.startswith("each step")][2] == "each step: optimiser step 3, 1"
     assert "currentColor" in drawn
+
+
+def test_the_centred_mean_keeps_a_straight_line_and_does_not_lag() -> None:
+    line = [float(step) for step in range(20)]
+    assert centred_mean(line) == pytest.approx(line)
+    step = [0.0] * 10 + [1.0] * 10
+    assert centred_mean(step)[9:11] == pytest.approx([4 / 9, 5 / 9]), "as much before the jump as after it"
+    assert centred_mean([3.0]) == [3.0]
+
+
+def test_smoothing_shows_both_ways(run: Path) -> None:
+    step, loss, trailing, centred = smoothing(run).points[4]
+    assert (step, loss) == (5, 0.6)
+    assert trailing > centred
+
+
+def test_the_learning_rate_is_the_logged_one(run: Path) -> None:
+    assert learning_rate(run).points[0] == (1, 1e-3)
+
+
+def test_runs_beside_each_other_share_their_axes(run: Path) -> None:
+    chart = run_comparison({"one": run, "two": run})
+    assert [axes.get_ylim() for axes in chart.figure.axes] == [pytest.approx((0.0, 3.15))] * 2
+    assert ("two", 20, "held-out loss", 0.1) in chart.points
+
+
+def test_the_papers_observations_stand_beside_the_run(run: Path) -> None:
+    chart = paper_comparison(run)
+    assert [axes.get_title(loc="left") for axes in chart.figure.axes] == ["Training loss", "Gradient norm"]
+    assert ("loss", 1, 3.0) in chart.points
+
+
+def test_a_drawing_of_lora_counts_its_parameters() -> None:
+    assert [point[-1] for point in lora_drawing(576, 192, 16).points] == [576 * 192, 16 * 192, 576 * 16]
+
+
+def test_the_balance_has_a_bar_per_label_and_split() -> None:
+    chart = class_balance({"train": {"joy": 3, "fear": 1}, "test": {"joy": 1}})
+    assert chart.points == (("train", "joy", 3), ("train", "fear", 1), ("test", "joy", 1))
+    with pytest.raises(InputError, match="clean a corpus"):
+        class_balance({})
+
+
+def test_a_figure_names_itself_where_it_cannot_be_seen(run: Path) -> None:
+    assert repr(training_loss(run)) == "Figure training_loss (20 points)"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from emolib.finetune import RunFolder, TrainSettings
-from emolib.finetune.tracking import LogFile, NoTracker, Progress, draw_curves, make_tracker
+from emolib.finetune.tracking import LivePlot, LogFile, NoTracker, Progress, draw_curves, make_tracker
 
 
 def test_a_continued_log_drops_the_lines_after_its_checkpoint(tmp_path: Path) -> None:
@@ -127,3 +128,27 @@ def test_the_bar_shows_the_loss(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().err
     assert "10/10" in shown
     assert "held-out perplexity=2.7" in shown
+
+
+def test_the_live_plot_changes_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[list[object]] = []
+
+    def display(first: object, *, display_id: bool) -> SimpleNamespace:
+        states = [first]
+        shown.append(states)
+        return SimpleNamespace(update=states.append)
+
+    monkeypatch.setattr("IPython.display.display", display)
+    log = LogFile(RunFolder(tmp_path), 0)
+    plot = LivePlot(RunFolder(tmp_path), 4)
+    for step in (1, 2, 3, 4):
+        plot.show(log.write(step=step, loss=1.0 / step))
+    plot.close()
+    bar, curves = shown
+    assert "step 0 of 4" in repr(bar[0])
+    assert "step 2 of 4" in repr(bar[2])
+    assert "left" in repr(bar[2])
+    assert repr(bar[-1]).startswith("█" * 30 + " step 4 of 4")
+    assert curves[-1]._repr_png_().startswith(b"\x89PNG")
+    assert "<Figure" not in repr(curves[-1])
+    assert len(curves) <= 4, "not a drawing per step"

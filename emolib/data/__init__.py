@@ -6,6 +6,7 @@ from emolib.data.clean import clean_corpus
 from emolib.data.clean_settings import RULES, CleanSettings
 from emolib.data.conversations import ConversationCorpus, load_conversations
 from emolib.data.corpus import Corpus, load_split
+from emolib.data.flaws import FlawedCorpus, plant_flaws
 from emolib.data.label_issues import LabelIssues, find_label_issues
 from emolib.data.labels import LabelRules, parse_label_rules
 from emolib.data.report import CleanReport
@@ -17,6 +18,7 @@ __all__ = [
     "CleanSettings",
     "ConversationCorpus",
     "Corpus",
+    "FlawedCorpus",
     "LabelIssues",
     "LabelRules",
     "clean_corpus",
@@ -25,6 +27,7 @@ __all__ = [
     "load_split",
     "neutral_sentences",
     "parse_label_rules",
+    "plant_flaws",
     "sample_corpus",
     "sample_path",
 ]

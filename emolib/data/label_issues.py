@@ -11,6 +11,7 @@ from emolib.data.corpus import Corpus
 from emolib.data.linear import linear_model
 from emolib.errors import InputError, MissingDependency
 from emolib.files import write_text
+from emolib.tables import Table
 
 __all__ = ["LabelIssue", "LabelIssues", "find_label_issues"]
 
@@ -43,11 +44,16 @@ class LabelIssues:
         writer.writerows((f"{i.quality:.4f}", i.given, i.suggested, i.text) for i in self.issues)
         write_text(path, table.getvalue())
 
+    def shown(self, count: int) -> Table:
+        """The first `count` suspicious labels, to be read."""
+        rows = [[i.text, i.given, i.suggested] for i in self.issues[:count]]
+        return Table(["text", "label given", "label suggested"], rows)
+
     def table(self) -> str:
         """Two lines for people."""
         share = len(self.issues) / self.rows
         return (
-            f"{'linear floor':<16}{self.accuracy:>9.2%}  accuracy of TF-IDF and logistic regression, out of fold\n"
+            f"{'TF-IDF baseline':<16}{self.accuracy:>9.2%}  accuracy of TF-IDF and logistic regression, out of fold\n"
             f"{'label issues':<16}{len(self.issues):>9,}  labels that look wrong ({share:.1%}), the worst first"
         )
 

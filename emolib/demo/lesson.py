@@ -5,13 +5,23 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emolib.demo.folder import DemoFolder
+from emolib.demo.notebook_errors import say_what_to_do
 from emolib.demo.recipe import STEPS, Recipe, Way, find_recipe
 from emolib.demo.steps import prepare
+from emolib.errors import InputError, UsageError
 from emolib.gpu import torch_problem
 
+if TYPE_CHECKING:
+    from emolib.data import CleanReport, Corpus
+    from emolib.finetune import RunFolder, TrainSettings
+
 __all__ = ["Lesson", "lesson"]
+
+#: The paper's corpus on the hub.
+_CARER = "dair-ai/emotion"
 
 
 @dataclass(frozen=True)
@@ -25,17 +35,69 @@ class Lesson:
         """Run what is missing up to and with the step `until` (clean, train, evaluate, compare, plot or export)."""
         return prepare(self.folder.path, until, self.recipe)
 
+    def train(self, settings: TrainSettings, *, name: str = "mine", data: Corpus | None = None) -> RunFolder:
+        """Train with `settings` and return the run.
+
+        The recipe's own settings continue the lesson: the next notebooks use that run. Other settings, or other
+        `data`, are trained beside it in the folder `tries/NAME`, again only if they have changed since.
+        """
+        from emolib.finetune import RunFolder, train
+
+        if data is None and settings == self.recipe.settings:
+            return RunFolder.open(self.prepare("train").run)
+        self.prepare("clean")
+        out = self.folder.path / "tries" / name
+        same = not _is_another(RunFolder(out), settings, data)
+        return train(
+            data or self.folder.corpus, out, settings, validation=self._held_out() if data else None, resume=same
+        )
+
+    def clean_carer(self) -> CleanReport | None:
+        """Clean CARER from the hub; without the hub say so in a sentence, and return None."""
+        from emolib.data import clean_corpus
+
+        try:
+            return clean_corpus(_CARER, self.folder.path / "carer")
+        except InputError as problem:
+            print(f"CARER is not cleaned here: {problem}.")
+            return None
+
+    def _held_out(self) -> Path:
+        """The split that a training is judged by: validation, or the test if there is none."""
+        found = self.folder.corpus / "validation.jsonl"
+        return found if found.is_file() else self.folder.corpus / "test.jsonl"
+
+
+def _is_another(run: RunFolder, settings: TrainSettings, data: Corpus | None) -> bool:
+    """Whether the folder holds a run with other settings or data."""
+    if not run.config_path.is_file():
+        return False
+    same_data = data is None or run.config["data"]["sha256"] == data.sha256
+    return run.config["settings"] != settings.as_dict() or not same_data
+
 
 def lesson(way: Way = "auto", *, steps: int = STEPS, runs: Path | str = "../runs") -> Lesson:
     """Choose the way through the notebooks and print it: the paper's on a GPU, else the embedded one.
 
     Each way has a folder of its own in `runs`, so that a change of machine never mixes two trainings. The environment
-    variable EMOLIB_WAY stands for "auto".
+    variable EMOLIB_WAY stands for "auto", and EMOLIB_STEPS, if it is set, for `steps`. From here on an error of the
+    library ends in one sentence, without a traceback.
     """
+    say_what_to_do()
     chosen = os.environ.get("EMOLIB_WAY", "auto") if way == "auto" else way
+    steps = _chosen_steps(steps)
     recipe = find_recipe(chosen, steps)
     if chosen == "auto" and recipe.way == "embedded" and (problem := torch_problem()):
         print(f"Note: {problem}.")
     reason = "chosen" if chosen != "auto" else "a GPU is there" if recipe.way == "gpu" else "no GPU that holds 7B"
     print(f"The {recipe.way} way ({reason}): {recipe.title}, {steps} steps.")
     return Lesson(DemoFolder(Path(runs) / f"lesson-{recipe.way}"), recipe)
+
+
+def _chosen_steps(steps: int) -> int:
+    written = os.environ.get("EMOLIB_STEPS", "")
+    if not written:
+        return steps
+    if not written.isdecimal() or int(written) < 1:
+        raise UsageError(f"EMOLIB_STEPS is a number of steps, such as 60, not {written!r}")
+    return int(written)

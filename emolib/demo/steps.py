@@ -141,7 +141,7 @@ def _train(folder: DemoFolder, recipe: Recipe) -> None:
 def _evaluate(folder: DemoFolder, _: Recipe) -> None:
     from emolib.evaluate import evaluate_run
 
-    print(evaluate_run(folder.run, folder.corpus, baseline_on=folder.corpus).table())
+    _show(evaluate_run(folder.run, folder.corpus, baseline_on=folder.corpus).table())
 
 
 def _compare(folder: DemoFolder, _: Recipe) -> None:
@@ -171,18 +171,32 @@ def _export(folder: DemoFolder, recipe: Recipe) -> None:
     print(export_gguf(folder.run, folder.gguf, recipe.quantisations).table())
 
 
+def _show(markdown: str) -> None:
+    """Print Markdown, or have a notebook render it."""
+    from emolib.finetune.tracking import in_notebook
+
+    if not in_notebook():
+        print(markdown)
+        return
+    from IPython.display import display
+
+    display({"text/markdown": markdown, "text/plain": markdown}, raw=True)
+
+
 def _record_question(folder: DemoFolder) -> None:
     clip = record_question(folder.question)
     print(f"  {folder.question}: {clip.seconds:.1f} s")
 
 
-def record_question(path: Path | str) -> AudioClip:
-    """Have the embedded voice say QUESTION, and write it to `path` (WAV)."""
+def record_question(
+    path: Path | str, text: str = QUESTION, emotion: str | None = QUESTION_EMOTION, intensity: float = 1.0
+) -> AudioClip:
+    """Have the embedded voice say `text` in the tone of `emotion`, and write it to `path` (WAV)."""
     from emolib.audio import write_wav
     from emolib.tts import SpeechRequest, SpeechSynthesizer, running_service
 
     with running_service() as url, SpeechSynthesizer(url) as synthesizer:
-        clip = synthesizer.synthesize(SpeechRequest(QUESTION, QUESTION_EMOTION))
+        clip = synthesizer.synthesize(SpeechRequest(text, emotion, intensity=intensity))
     write_wav(Path(path), clip)
     return clip
 

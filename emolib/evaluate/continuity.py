@@ -22,7 +22,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ __all__ = [
     "Continuity",
     "Conversation",
     "DialogueScores",
+    "answer_three_ways",
     "conversations",
     "dialogue_scores",
     "greedy_replies",
@@ -168,6 +169,27 @@ def measure_continuity(
         write_json(folder.path / "continuity.json", result.as_dict())
         forgetting([result.as_dict()]).save(folder.figures)
     return result
+
+
+def answer_three_ways(model: str | Path, message: str, *, max_new_tokens: int = 40) -> dict[str, str]:
+    """Return the greedy replies to one chat message: of the base model, with the adapter merged, and switched off.
+
+    InputError if `model` has no adapter; ModelError if its base has no chat template.
+    """
+    from emolib.emotion_model import find_adapter, load_emotion_model
+
+    source = find_adapter(model)
+    if source.adapter is None:
+        raise InputError(f"{model} is a base model without an adapter: there is nothing to compare; name a run folder")
+    asked = [Conversation("own", (message,), (), "")]
+    base = load_emotion_model(replace(source, adapter=None))
+    ids = {"base model": greedy_replies(base, asked, max_new_tokens=max_new_tokens)}
+    del base  # a GPU may not hold both
+    tuned = load_emotion_model(source)
+    ids["adapter switched off"] = greedy_replies(tuned, asked, tuned.without_adapter, max_new_tokens)
+    # Last, because merging changes the weights in place.
+    ids["adapter merged"] = greedy_replies(tuned.merged(), asked, max_new_tokens=max_new_tokens)
+    return {name: tuned.tokenizer.decode(found[0], skip_special_tokens=True) for name, found in ids.items()}
 
 
 def dialogue_scores(

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from emolib.evaluate.baselines import baselines_of
-from emolib.tables import markdown_table, percent
+from emolib.tables import Table, markdown_table, percent
 
-__all__ = ["metrics_table"]
+__all__ = ["abstention_table", "format_error_table", "label_table", "metrics_table", "model_table"]
 
 
 def metrics_table(metrics: dict[str, Any]) -> str:
     """The tables of one evaluation: the models side by side, the labels, the confusion, the format errors."""
-    models = _multi_label_models if metrics.get("multi_label") else _models
+    models = _multi_label_models if metrics.get("multi_label") else model_table
     parts = [
         _heading(metrics),
-        models(metrics),
+        str(models(metrics)),
         _missing(metrics),
         _few_shot(metrics),
-        _labels(metrics),
+        str(label_table(metrics)),
         _confusion(metrics),
         _format_errors(metrics),
     ]
@@ -78,7 +78,8 @@ def _multi_label_models(metrics: dict[str, Any]) -> str:
     return markdown_table(["", *columns], rows)
 
 
-def _models(metrics: dict[str, Any]) -> str:
+def model_table(metrics: dict[str, Any]) -> Table:
+    """Return base, baselines and fine-tuned model side by side: strict and constrained accuracy, format errors."""
     columns = _columns(metrics)
 
     def constrained(found: dict[str, Any], *names: str) -> str:
@@ -95,15 +96,32 @@ def _models(metrics: dict[str, Any]) -> str:
         ["accuracy, constrained to the labels", *(constrained(found, "accuracy") for found in columns.values())],
         ["calibration error", *(constrained(found, "calibration", "ece") for found in columns.values())],
     ]
-    return markdown_table(["", *columns], rows)
+    return Table(["", *columns], rows)
 
 
-def _labels(metrics: dict[str, Any]) -> str:
+def label_table(metrics: dict[str, Any]) -> Table:
+    """Return precision, recall, F1 and number of rows of each label."""
     rows = [
         [label, *(f"{found[name]:.3f}" for name in ("precision", "recall", "f1")), f"{found['support']:,}"]
         for label, found in metrics["per_label"].items()
     ]
-    return markdown_table(["label", "precision", "recall", "F1", "rows"], rows)
+    return Table(["label", "precision", "recall", "F1", "rows"], rows)
+
+
+def abstention_table(metrics: dict[str, Any], thresholds: Sequence[float] = (0.0, 0.3, 0.5, 0.7, 0.9)) -> Table:
+    """Return what abstaining below each confidence keeps and gains; thresholds that were not measured are left out."""
+    steps = metrics["constrained"]["calibration"]["abstention"]
+    rows = [
+        [f"{step['threshold']:.2f}", percent(step["coverage"]), percent(step["accuracy"])]
+        for step in steps
+        if step["accuracy"] is not None and any(abs(step["threshold"] - one) < 1e-9 for one in thresholds)
+    ]
+    return Table(["abstains below", "texts answered", "accuracy of these"], rows)
+
+
+def format_error_table(metrics: dict[str, Any]) -> Table:
+    """Return the kinds of format error of base and fine-tuned model, how often each occurs, and an example."""
+    return Table(["model", "kind", "count", "for example"], _format_error_rows(metrics))
 
 
 def _confusion(metrics: dict[str, Any]) -> str:
@@ -115,13 +133,19 @@ def _confusion(metrics: dict[str, Any]) -> str:
 
 
 def _format_errors(metrics: dict[str, Any]) -> str:
-    lines = []
+    rows = [
+        [model, kind, count, "`" + example.replace("|", "\\|") + "`"]
+        for model, kind, count, example in _format_error_rows(metrics)
+    ]
+    return markdown_table(["format errors", "kind", "count", "for example"], rows) if rows else ""
+
+
+def _format_error_rows(metrics: dict[str, Any]) -> list[list[str]]:
+    rows = []
     for name, found in (("base", metrics["baseline"]), ("fine-tuned", metrics)):
         examples = {error["kind"]: error["generated"] for error in reversed(found["format_error_examples"])}
-        for kind, count in found["format_error_kinds"].items():
-            example = examples[kind].replace("|", "\\|")
-            lines.append([name, kind, f"{count:,}", f"`{example}`"])
-    return markdown_table(["format errors", "kind", "count", "for example"], lines) if lines else ""
+        rows += [[name, kind, f"{count:,}", examples[kind]] for kind, count in found["format_error_kinds"].items()]
+    return rows
 
 
 def _interval(interval: Sequence[float]) -> str:

@@ -16,9 +16,9 @@ from emolib.errors import UsageError
 from emolib.finetune.settings import TrainSettings
 from emolib.finetune.shape import Shape, read_shape
 from emolib.finetune.tasks import get_task
-from emolib.tables import markdown_table
+from emolib.tables import Table, markdown_table
 
-__all__ = ["Plan", "largest_fitting", "plan"]
+__all__ = ["Plan", "compare_plans", "largest_fitting", "plan"]
 
 #: Base models for GPUs, the largest first.
 _SIZES = ("qwen2.5-7b", "qwen2.5-3b", "qwen2.5-1.5b", "qwen2.5-0.5b")
@@ -95,6 +95,22 @@ def plan(settings: TrainSettings, *, rows: int | None = None, tokens: int | None
         tokens=tokens,
         settings=settings.as_dict(),
     )
+
+
+def compare_plans(plans: Mapping[str, Plan]) -> Table:
+    """Return plans side by side, a row per name: trainable parameters, size of the adapter, memory, steps."""
+    rows = [
+        [
+            name,
+            f"{one.trainable:,}",
+            f"{100 * one.trainable / one.parameters:.2f} %",
+            f"{one.adapter / 1e6:.0f} MB",
+            f"{one.total / 1e9:.1f} GB",
+            f"{one.steps:,}",
+        ]
+        for name, one in plans.items()
+    ]
+    return Table(["training", "trainable", "share of the model", "adapter", "memory", "steps"], rows)
 
 
 def largest_fitting(gigabytes: float) -> str:

@@ -74,6 +74,7 @@ class Recorder(TrainerCallback):
             examples = self._settings.effective_batch * args.world_size
             elapsed = max(time.monotonic() - self._step_began, 1e-9)
             values["examples_per_second"] = round(examples / elapsed, 2)
+            values["memory_gb"] = round(_memory_bytes() / 1e9, 2)
         line = self._log.write(step=state.global_step, **values)
         for follower in self._followers:
             follower.show(line)
@@ -86,6 +87,14 @@ class Recorder(TrainerCallback):
     def on_train_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
         for follower in self._followers:
             follower.close()
+
+
+def _memory_bytes() -> int:
+    """Return the peak of the GPU's memory, or without a GPU what this process holds now."""
+    import psutil
+    import torch
+
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else psutil.Process().memory_info().rss
 
 
 def _wait_for_all_processes() -> None:

@@ -1,8 +1,8 @@
 """The run folder: the contract between training, plots, evaluation and export.
 
 RUN/config.json    every setting, the base model with its hash, the data with its hash, versions, machine
-RUN/log.jsonl      a line a step: step, loss, grad_norm, learning_rate, seconds; evaluation lines carry
-                   step, eval_loss, and eval_accuracy (task classify) or eval_perplexity (task chat)
+RUN/log.jsonl      a line a step: step, loss, grad_norm, learning_rate, memory_gb, seconds; evaluation lines
+                   carry step, eval_loss, and eval_accuracy (task classify) or eval_perplexity (task chat)
 RUN/rejects.jsonl  the rows of a corpus of conversations that cannot be used, each with its reason
 RUN/adapter/       PEFT's adapter_config.json and adapter_model.safetensors
 RUN/checkpoints/   what a stopped run continues from
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from emolib.errors import InputError, ModelError
 from emolib.files import write_text
+from emolib.tables import Table
 
 if TYPE_CHECKING:
     from emolib.data.table import Reject
@@ -119,6 +120,25 @@ class RunFolder:
             rows = (json.dumps(asdict(reject), ensure_ascii=False) for reject in rejects)
             write_text(path, "".join(row + "\n" for row in rows))
 
+    def cost(self) -> Table:
+        """Return what the training took: time, memory, and the size of the adapter beside its base model."""
+        steps = [line for line in self.log if "loss" in line]
+        if not steps:
+            raise InputError(f"{self.path} has not trained a step yet; train it first")
+        known = self.config.get("parameters", {})
+        size = sum(file.stat().st_size for file in self.adapter.iterdir()) if self.has_adapter else 0
+        rows = [
+            ("steps", f"{steps[-1]['step']:,}"),
+            ("time", f"{steps[-1]['seconds']:.0f} s"),
+            ("time per step", f"{steps[-1]['seconds'] / steps[-1]['step']:.1f} s"),
+            ("memory, at most", f"{max(line.get('memory_gb', 0.0) for line in steps):.1f} GB"),
+            ("precision", self.config.get("precision", {}).get("dtype", "")),
+            ("parameters of the base model", f"{known.get('base', 0):,}"),
+            ("parameters that were trained", f"{known.get('trainable', 0):,}"),
+            ("adapter on disk", f"{size / 1e6:.1f} MB"),
+        ]
+        return Table(["this training", ""], rows)
+
     def summary(self) -> str:
         """A few lines for people: steps, losses, evaluation, adapter."""
         steps = [line for line in self.log if "loss" in line]
@@ -129,6 +149,8 @@ class RunFolder:
                 f"steps     {steps[-1]['step']} in {steps[-1]['seconds']:.0f} s,"
                 f" loss {steps[0]['loss']:.3f} -> {steps[-1]['loss']:.3f}"
             )
+            if memory := max(line.get("memory_gb", 0.0) for line in steps):
+                lines.append(f"memory    {memory:.1f} GB at most")
         if evaluations:
             lines.append(_held_out(evaluations[0], evaluations[-1]))
         if self.has_adapter:

@@ -10,6 +10,7 @@ from typing import Any
 from emolib.errors import UsageError
 from emolib.finetune.tasks import TASKS
 from emolib.prompting.templates import get_prompt
+from emolib.tables import Table
 
 __all__ = ["TrainSettings", "parse_settings"]
 
@@ -113,6 +114,15 @@ class TrainSettings:
         """The settings for config.json."""
         return {**dataclasses.asdict(self), "target_modules": list(self.target_modules)}
 
+    def differences(self) -> Table:
+        """The settings that differ from the paper's, with what each does."""
+        entries = [entry for entry in dataclasses.fields(self) if getattr(self, entry.name) != entry.default]
+        rows = [
+            [entry.name, _shown(getattr(self, entry.name)), _shown(entry.default), entry.metadata["help"]]
+            for entry in entries
+        ]
+        return Table(["setting", "here", "in the paper", "what it is"], rows)
+
     def table(self) -> str:
         """The settings as lines of text, those that differ from the paper's marked."""
         lines = []
@@ -125,7 +135,7 @@ class TrainSettings:
 
 
 def _shown(value: Any) -> str:
-    return " ".join(value) if isinstance(value, tuple) else str(value)
+    return " ".join(value) if isinstance(value, tuple) else str(value) or "(none)"
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

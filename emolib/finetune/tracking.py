@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
@@ -81,7 +82,7 @@ class Follower(Protocol):
 
 def followers(run: RunFolder, settings: TrainSettings, config: dict[str, Any], total: int, done: int) -> list[Follower]:
     """What follows a run of `total` steps, `done` of them behind it: bar or plot, and the tracking."""
-    display = LivePlot(run) if in_notebook() else Progress(total, done)
+    display = LivePlot(run, total) if in_notebook() else Progress(total, done)
     return [display, make_tracker(run, settings, config)]
 
 
@@ -118,33 +119,89 @@ def in_notebook() -> bool:
 
 
 class LivePlot:
-    """The loss and the held-out accuracy as a figure in the notebook, drawn anew every few seconds."""
+    """A progress bar and the curves in the notebook; both change in place while the training runs."""
 
     _SECONDS = 3.0
+    #: Share of the time that drawing may take.
+    _SHARE = 0.05
 
-    def __init__(self, run: RunFolder) -> None:
+    def __init__(self, run: RunFolder, total: int) -> None:
         from IPython.display import display
 
-        self._run = run
-        self._drawn = 0.0
-        self._handle = display(draw_curves(run), display_id=True)
+        self._run, self._total = run, total
+        self._drawn = self._cost = 0.0
+        self._step = run.log[-1]["step"] if run.log else 0
+        self._started = time.monotonic()
+        self._before = self._step
+        self._bar = display(self._progress(), display_id=True)
+        self._curves = display(_Picture(run, total), display_id=True)
 
     def show(self, line: dict[str, Any]) -> None:
-        """Draw again, if the last time was long enough ago."""
-        if time.monotonic() - self._drawn > self._SECONDS:
+        """Move the bar, and draw again if the last time was long enough ago."""
+        self._step = line["step"]
+        self._bar.update(self._progress())
+        if time.monotonic() - self._drawn > max(self._SECONDS, self._cost / self._SHARE):
             self._draw()
 
     def close(self) -> None:
         """Draw the last state."""
+        self._bar.update(self._progress())
         self._draw()
 
     def _draw(self) -> None:
-        self._handle.update(draw_curves(self._run))
+        started = time.monotonic()
+        self._curves.update(_Picture(self._run, self._total))
         self._drawn = time.monotonic()
+        self._cost = self._drawn - started
+
+    def _progress(self) -> _Bar:
+        elapsed = time.monotonic() - self._started
+        done = self._step - self._before
+        left = elapsed / done * (self._total - self._step) if done else 0.0
+        return _Bar(self._step, self._total, elapsed, left)
 
 
-def draw_curves(run: RunFolder) -> Figure:
-    """Training loss and held-out accuracy, or held-out loss without one, over the steps of `run` so far."""
+@dataclass(frozen=True)
+class _Bar:
+    """A progress bar: characters, so that every notebook shows it, the committed one included."""
+
+    step: int
+    total: int
+    elapsed: float
+    left: float
+
+    def __repr__(self) -> str:
+        filled = round(30 * self.step / max(1, self.total))
+        rest = f", {_minutes(self.left)} left" if self.step < self.total else ""
+        bar = "█" * filled + "░" * (30 - filled)
+        return f"{bar} step {self.step} of {self.total}, {_minutes(self.elapsed)}{rest}"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """The curves as they stand now, as an image that any notebook can show."""
+
+    run: RunFolder
+    total: int
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        draw_curves(self.run, self.total).savefig(picture, format="png", dpi=110)
+        return picture.getvalue()
+
+    def __repr__(self) -> str:
+        return "Training loss and held-out accuracy"
+
+
+def draw_curves(run: RunFolder, total: int | None = None) -> Figure:
+    """Training loss and held-out accuracy, or held-out loss without one, over the steps of `run` so far.
+
+    The axis reaches to the step `total`, if it is known.
+    """
     from matplotlib.figure import Figure
 
     lines = run.log
@@ -153,7 +210,9 @@ def draw_curves(run: RunFolder) -> Figure:
     figure = Figure(figsize=(7, 3), layout="constrained")
     axes = figure.subplots()
     axes.plot([line["step"] for line in steps], [line["loss"] for line in steps], label="training loss")
-    axes.set(xlabel="step", ylabel="loss", ylim=(0, None))
+    axes.set(xlabel="optimiser step", ylabel="loss (nats per token)", ylim=(0, None))
+    if total:
+        axes.set_xlim(0, total + 1)
     at = [line["step"] for line in evaluations]
     if all("eval_accuracy" in line for line in evaluations):
         right = axes.twinx()

@@ -7,26 +7,71 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emolib.plots.chart import Chart
-from emolib.plots.conversation import latency_waterfall
-from emolib.plots.evaluation import confusion_matrix, forgetting, label_scores, learning_curve, reliability
-from emolib.plots.training import cross_entropy_loss, gradient_norm, open_run, training_loss
+from emolib.plots.conversation import clauses, emotion_bars, latency_waterfall
+from emolib.plots.evaluation import (
+    confusion_matrix,
+    forgetting,
+    hidden_state_map,
+    label_scores,
+    learning_curve,
+    model_accuracies,
+    reliability,
+)
+from emolib.plots.lessons import class_balance, lora_drawing, token_masks
+from emolib.plots.sound import (
+    endpoint,
+    noise_floor,
+    pitch_curves,
+    spectrogram,
+    speech_order,
+    speech_probabilities,
+    waveform,
+)
+from emolib.plots.training import (
+    cross_entropy_loss,
+    gradient_norm,
+    learning_rate,
+    open_run,
+    paper_comparison,
+    run_comparison,
+    smoothing,
+    training_loss,
+)
 
 if TYPE_CHECKING:
     from emolib.finetune import RunFolder
 
 __all__ = [
     "Chart",
+    "class_balance",
+    "clauses",
     "confusion_matrix",
     "cross_entropy_loss",
+    "emotion_bars",
+    "endpoint",
     "forgetting",
     "gradient_norm",
+    "hidden_state_map",
     "label_scores",
     "latency_waterfall",
     "learning_curve",
+    "learning_rate",
+    "lora_drawing",
+    "model_accuracies",
+    "noise_floor",
+    "paper_comparison",
+    "pitch_curves",
     "plot_run",
     "reliability",
     "run_charts",
+    "run_comparison",
+    "smoothing",
+    "spectrogram",
+    "speech_order",
+    "speech_probabilities",
+    "token_masks",
     "training_loss",
+    "waveform",
 ]
 
 

@@ -44,13 +44,17 @@ class Chart:
     columns: tuple[str, ...]
     points: tuple[tuple[Any, ...], ...]
 
+    def __repr__(self) -> str:
+        # What stands in a notebook for those who cannot see the figure.
+        return f"Figure {self.name} ({len(self.points)} points)"
+
     def png(self) -> bytes:
         """The figure as a PNG file in memory."""
         from matplotlib.text import Text
 
         for text in self.figure.findobj(Text):
             if not text.get_text().isascii():
-                text.set_fontfamily(_fonts())
+                text.set_fontfamily(list(dict.fromkeys([*text.get_fontfamily(), *_fonts()])))
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format="png")
         return buffer.getvalue()

@@ -8,7 +8,15 @@ from typing import Any
 from emolib.errors import InputError
 from emolib.plots.chart import BLUE, GREY, ORANGE, Chart, panels
 
-__all__ = ["confusion_matrix", "forgetting", "label_scores", "learning_curve", "reliability"]
+__all__ = [
+    "confusion_matrix",
+    "forgetting",
+    "hidden_state_map",
+    "label_scores",
+    "learning_curve",
+    "model_accuracies",
+    "reliability",
+]
 
 
 def confusion_matrix(metrics: Mapping[str, Any]) -> Chart:
@@ -17,7 +25,8 @@ def confusion_matrix(metrics: Mapping[str, Any]) -> Chart:
     rows = list(confusion)
     columns = list(dict.fromkeys([*rows, *(name for row in rows for name in confusion[row])]))
     counts = [[int(confusion[row].get(column, 0)) for column in columns] for row in rows]
-    figure, (axes,) = panels([f"Confusion on {metrics['n']:,} texts"], "answer", "true label", grid=False)
+    title = f"Confusion on {metrics['n']:,} texts: the larger the share of its row, the darker"
+    figure, (axes,) = panels([title], "answer", "true label", grid=False)
     shares = [[count / (sum(row) or 1) for count in row] for row in counts]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for y, row in enumerate(counts):
@@ -86,20 +95,22 @@ def reliability(metrics: Mapping[str, Any]) -> Chart:
         raise InputError("these metrics have no label scores: there is no confidence to draw")
     calibration = metrics["constrained"]["calibration"]
     title = f"Reliability on {metrics['n']:,} texts (ECE {100 * calibration['ece']:.1f} %)"
-    figure, (left, right) = panels([title, "Accuracy when the unsure are left out"], "confidence", "share right")
-    left.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="as sure as right")
+    figure, (left, right) = panels([title, "Accuracy with abstention"], "confidence", "accuracy")
+    left.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="perfect calibration")
     middles = [(entry["low"] + entry["high"]) / 2 for entry in calibration["bins"]]
     accuracies = [entry["accuracy"] for entry in calibration["bins"]]
-    left.bar(middles, accuracies, width=0.085, color=BLUE, label="share right")
+    left.bar(middles, accuracies, width=0.085, color=BLUE, label="accuracy")
     for middle, entry in zip(middles, calibration["bins"], strict=True):
         left.text(middle, entry["accuracy"] + 0.015, f"{entry['count']}", ha="center", fontsize=7, color=GREY)
     left.legend(frameon=False, loc="upper left")
     answered = [entry for entry in calibration["abstention"] if entry["accuracy"] is not None]
     thresholds = [entry["threshold"] for entry in answered]
-    right.plot(thresholds, [entry["accuracy"] for entry in answered], color=BLUE, label="accuracy of the answered")
+    right.plot(
+        thresholds, [entry["accuracy"] for entry in answered], color=BLUE, label="accuracy of the answered texts"
+    )
     coverage = [entry["coverage"] for entry in answered]
-    right.plot(thresholds, coverage, color=ORANGE, linestyle="--", label="share answered")
-    right.set_xlabel("answered above this confidence")
+    right.plot(thresholds, coverage, color=ORANGE, linestyle="--", label="share of texts answered")
+    right.set_xlabel("abstains below this confidence")
     right.legend(frameon=False, loc="lower left")
     for axes in (left, right):
         axes.set_xlim(0, 1)
@@ -132,3 +143,45 @@ def forgetting(measured: Sequence[Mapping[str, Any]]) -> Chart:
     drawn[0].legend(frameon=False)
     columns = ("steps", *(f"{name} {key}" for name, key in curves))
     return Chart("forgetting", figure, columns, tuple(zip(steps, *curves.values(), strict=True)))
+
+
+def model_accuracies(models: Mapping[str, tuple[float, float, float]]) -> Chart:
+    """Draw the accuracy of each model with its 95 % interval: {name: (accuracy, low, high)}, in this order."""
+    if not models:
+        raise InputError("there is no model to draw; evaluate one first")
+    figure, (axes,) = panels(["Accuracy with 95 % intervals"], "accuracy", "", grid=False)
+    rows = list(range(len(models)))
+    for row, (accuracy, low, high) in zip(rows, models.values(), strict=True):
+        axes.barh(row, accuracy, height=0.6, color=BLUE, alpha=0.85)
+        axes.errorbar(accuracy, row, xerr=[[accuracy - low], [high - accuracy]], color="black", capsize=4, linewidth=1)
+        axes.text(high + 0.015, row, f"{100 * accuracy:.1f} %", va="center", fontsize=9)
+    axes.set_yticks(rows, models)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.08)
+    points = tuple((name, *values) for name, values in models.items())
+    return Chart("model_accuracies", figure, ("model", "accuracy", "low", "high"), points)
+
+
+def hidden_state_map(states: Mapping[str, Sequence[Sequence[float]]], labels: Sequence[str]) -> Chart:
+    """Points in two dimensions, one panel per model: {title: [N, 2]}, coloured and shaped by the N `labels`.
+
+    The two dimensions of each panel are its own.
+    """
+    from emolib.labels import LabelSet
+
+    names = list(dict.fromkeys(sorted(labels)))
+    colours = LabelSet(tuple(names)).colours if len(names) > 1 else (BLUE,)
+    figure, drawn = panels(list(states), "first principal component", "second principal component", grid=False)
+    for axes, found in zip(drawn, states.values(), strict=True):
+        for name, colour, marker in zip(names, colours, "osD^vPX*" * len(names), strict=False):
+            own = [point for point, label in zip(found, labels, strict=True) if label == name]
+            axes.scatter(
+                *zip(*own, strict=True), s=18, color=colour, marker=marker, alpha=0.75, label=name, linewidths=0
+            )
+    drawn[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    points = tuple(
+        (title, label, *map(float, point))
+        for title, found in states.items()
+        for point, label in zip(found, labels, strict=True)
+    )
+    return Chart("hidden_states", figure, ("model", "label", "first", "second"), points)
