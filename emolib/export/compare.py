@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from emolib.data import Corpus, load_split, sample_corpus
 from emolib.errors import DeviceError
 from emolib.export.loading import classifier_of, load_run, load_where_it_fits, weights_of
 from emolib.export.manifest import ExportedFile, Manifest
+from emolib.llama.server import thread_budget
 from emolib.tables import Table
 
 __all__ = ["FileComparison", "FileRow", "compare_files"]
@@ -60,7 +62,7 @@ def compare_files(
     """Classify the first `texts` texts of `data` (default: the sample corpus) with each file of the export in `out`.
 
     The reference is `run` on torch, or the first file where no memory here holds the run. Speed is that of this
-    machine at this moment, after a warm-up.
+    machine at this moment, after a warm-up; torch gets as many threads as llama.cpp.
     """
     corpus = sample_corpus("test") if data is None else load_split(data, "test", labels=load_run(run).source.labels)
     rows, gold = list(corpus.texts[:texts]), list(corpus.labels[:texts])
@@ -73,7 +75,8 @@ def compare_files(
         size = on_torch.model.get_memory_footprint()
         merged = on_torch.merged()
         pack_linears(merged.model)
-        measured.append((f"torch, {form}", size, *_timed(classifier_of(merged), rows)))
+        with _threads(thread_budget()):
+            measured.append((f"torch, {form}", size, *_timed(classifier_of(merged), rows)))
         del on_torch, merged
     except DeviceError:
         pass
@@ -88,6 +91,19 @@ def compare_files(
         ),
         len(rows),
     )
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Give torch `count` threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _models(files: Sequence[ExportedFile]) -> list[ExportedFile]:
