@@ -198,6 +198,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 #: As dair-ai/emotion numbers them.
 CARER_ORDER = ("sadness", "joy", "love", "anger", "fear", "surprise")
 
+_CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
 _CARD = """---
 license: other
 configs:
@@ -233,13 +237,12 @@ def fill_hub(folder: Path) -> Path:
 
 
 def _save_tiny_qwen(folder: Path) -> Path:
-    """A Qwen2 with two layers and SmolLM2's tokenizer, which llama.cpp's converter knows."""
+    """A Qwen2 of two layers, with a tokenizer of 2,000 tokens."""
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    from emolib.models import load_tokenizer
-
-    tokenizer = load_tokenizer("smollm2-135m")
+    tokenizer = _tokenizer()
+    end = tokenizer.convert_tokens_to_ids("<|endoftext|>")
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
@@ -249,15 +252,43 @@ def _save_tiny_qwen(folder: Path) -> Path:
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=2048,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
         tie_word_embeddings=True,
         initializer_range=0.1,
     )
     Qwen2ForCausalLM(config).to(torch.float16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def _tokenizer() -> Any:
+    """A byte-level BPE of our sentences; each label is one token, often enough among them."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    from emolib import sample_corpus
+    from emolib.prompting.templates import CORRECTED, PAPER
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=2000,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    labels = [label for label in CARER_ORDER for _ in range(200)]
+    texts = [*sample_corpus("train").texts, *[PAPER.template, CORRECTED.template] * 50, *labels]
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|endoftext|>",
+        pad_token="<|endoftext|>",
+        chat_template=_CHAT_TEMPLATE,
+    )
 
 
 def _save_emotion(folder: Path) -> None:

@@ -55,7 +55,7 @@ def test_models_and_data_sets_come_through_the_clients_of_the_hub(hub: Hub, tmp_
     assert found == {
         "state": "answers",
         "type": "qwen2",
-        "tokens": 49152,
+        "tokens": 2000,
         "commit": True,
         "file": "config.json",
         "rows": {"train": 604, "validation": 100, "test": 120},
