@@ -147,6 +147,28 @@ def test_the_outputs_of_a_real_run_are_there_and_small(path: Path):
     assert not any(output["output_type"] == "error" for cell in done for output in cell["outputs"])
 
 
+@pytest.mark.parametrize("path", LESSONS[5:8], ids=lambda path: path.stem)
+def test_what_the_text_promises_is_what_the_cells_print(path: Path):
+    printed = ""
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            printed += printed_by(cell).replace(" ", "")
+        elif text.startswith("**You should see:**"):
+            promise = text.partition("\n\n")[0]
+            for number in re.findall(r"\d[\d.]* %|\d+\.\d\d+|\d+(?:,\d{3})+|\d{3,}", promise):
+                assert number.replace(" ", "") in printed, f"{number} is not printed before: {promise}"
+
+
+def printed_by(cell: dict[str, Any]) -> str:
+    """The text that a cell has put out."""
+    found = []
+    for output in cell["outputs"]:
+        data = output.get("data", {})
+        found.append(output.get("text") or data.get("text/markdown") or data.get("text/plain") or "")
+    return "\n".join("".join(text) for text in found)
+
+
 def address(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, root / "tools" / "address.py", *arguments], capture_output=True, text=True)
 
