@@ -96,9 +96,10 @@ def of_emolib(function: ast.expr, known: dict[str, Any]) -> Any:
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
 def test_a_notebook_is_thin(path: Path):
     for cell in cells(path, "code"):
-        lesson = [node for node in tree(cell).body if getattr(node, "name", None) == THE_LESSON.get(path.stem, "")]
+        module = tree(cell)
+        lesson = [node for node in module.body if getattr(node, "name", None) == THE_LESSON.get(path.stem, "")]
         inside = {id(node) for body in lesson for node in ast.walk(body)}
-        for node in ast.walk(tree(cell)):
+        for node in ast.walk(module):
             if id(node) not in inside:
                 assert not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef), cell["source"]
             if isinstance(node, ast.For | ast.AsyncFor | ast.While):
