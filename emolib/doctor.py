@@ -6,7 +6,6 @@ import importlib.util
 import os
 import platform
 import socket
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from emolib.addresses import is_loopback_url, shown_url
 from emolib.emotions import DEFAULT_EMOTION_MODEL
 from emolib.errors import EmolibError
 from emolib.files import expand_user, home_folder, looks_like_path
+from emolib.gpu import Gpu, find_gpu, torch_problem
 from emolib.hub import hub_problem, hub_state
 from emolib.stack import Stack, embedded_whisper, hears_voice, is_streaming_model, speech_url
 
@@ -59,13 +59,13 @@ def examine(environ: Mapping[str, str] | None = None) -> Findings:
     The hub is asked once, for at most 5 s, and not at all when HF_HUB_OFFLINE is set.
     """
     environ = os.environ if environ is None else environ
-    gpu = _gpu()
+    gpu = find_gpu()
     hub = hub_state(environ)
     machine = {
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "cores": str(os.cpu_count()),
         "memory": _memory(),
-        "GPU": gpu.description,
+        "GPU": "; ".join(filter(None, (gpu.description, torch_problem(gpu)))),
         "hub": hub,
         "microphone": _microphone(),
         "cache": _cache(),
@@ -83,28 +83,6 @@ def examine(environ: Mapping[str, str] | None = None) -> Findings:
         _tracking(environ),
     )
     return Findings(machine, stages)
-
-
-@dataclass(frozen=True)
-class _Gpu:
-    name: str | None = None
-    memory_gb: float = 0.0
-    compute: float = 0.0
-
-    @property
-    def description(self) -> str:
-        return f"{self.name}, {self.memory_gb:.0f} GB, compute {self.compute}" if self.name else "none with CUDA"
-
-
-def _gpu() -> _Gpu:
-    """The first CUDA GPU as nvidia-smi reports it, which needs no torch."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(query, capture_output=True, encoding="utf-8", timeout=10, check=True).stdout
-        name, memory, compute = (field.strip() for field in answer.splitlines()[0].split(","))
-        return _Gpu(name, float(memory) / 1024, float(compute))
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return _Gpu()
 
 
 def _memory() -> str:
@@ -138,7 +116,7 @@ def _cache() -> str:
     return f"{shown}, {used / 1e6:.0f} MB"
 
 
-def _base_model(gpu: _Gpu, hub: str) -> Stage:
+def _base_model(gpu: Gpu, hub: str) -> Stage:
     """The base model for this hardware: the largest Qwen2.5 whose 4-bit weights and LoRA training fit."""
     if gpu.name and hub == "answers":
         dtype = "bfloat16" if gpu.compute >= 8 else "float16"

@@ -8,6 +8,7 @@ An adapter folder holds what PEFT writes and, beside it, `emolib.json`:
     temperature     divides the label logits; fitted on validation data (1 = as trained)
     abstain_below   the confidence under which a text counts as neutral
     labels          the label set (`emolib.labels.LabelSet.as_dict`); the six emotions when absent
+    load_in_4bit    whether the base was in 4 bits in training; on a GPU it then is again
     thresholds      of a multi-label model, the probability of each label from which a text has it
 """
 
@@ -43,6 +44,7 @@ __all__ = [
     "find_adapter",
     "load_emotion_model",
     "read_adapter_notes",
+    "shape_of",
     "write_notes",
 ]
 
@@ -62,7 +64,8 @@ _TASKS = {
 class AdapterSource:
     """Where an emotion model comes from: the base model's name, and the adapter folder (None = the base alone).
 
-    `base_sha256` is the hash that the adapter was trained on, if it is known.
+    `base_sha256` is the hash that the adapter was trained on, if it is known; `in_4_bits`, whether the base was in 4
+    bits then.
     """
 
     base: str
@@ -74,6 +77,7 @@ class AdapterSource:
     task: str = "classify"
     labels: LabelSet = CARER
     thresholds: tuple[float, ...] = ()
+    in_4_bits: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,8 @@ class EmotionModel:
         """
         import torch
 
-        if self.source.adapter is None or self.model.dtype != torch.float32:
+        quantised = getattr(self.model, "is_quantized", False)
+        if self.source.adapter is None or self.model.dtype != torch.float32 or quantised:
             return self
         return dataclasses.replace(self, model=self.model.merge_and_unload())
 
@@ -167,7 +172,7 @@ def bundled(task: str = "classify") -> list[str]:
 def load_emotion_model(
     name: str | Path | AdapterSource, *, dtype: torch.dtype | None = None, device: str | None = None
 ) -> EmotionModel:
-    """Load what `find_adapter` finds, in evaluation mode.
+    """Load what `find_adapter` finds, in evaluation mode: on a GPU in 4 bits if the adapter was trained so.
 
     ModelError if the adapter is damaged or belongs to another base model.
     """
@@ -175,9 +180,26 @@ def load_emotion_model(
     base = resolve_base(source.base)
     _refuse_other_base(source, base)
     with quiet_transformers():
-        model, tokenizer = load_base(source.base, dtype=dtype, device=device)
+        model, tokenizer = load_base(source.base, dtype=dtype, device=device, in_4_bits=source.in_4_bits)
     if source.adapter is not None:
         model = _with_adapter(model, source)
+    return EmotionModel(source, base, model.eval(), tokenizer)
+
+
+def shape_of(source: AdapterSource) -> EmotionModel:
+    """Return the base model of `source` with its tokenizer and shapes, and without any weight."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+
+    from emolib.models import load_tokenizer, model_folder
+
+    base = resolve_base(source.base)
+    _refuse_other_base(source, base)
+    tokenizer, folder = load_tokenizer(source.base), model_folder(base)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+    if (folder / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
     return EmotionModel(source, base, model.eval(), tokenizer)
 
 
@@ -235,6 +257,7 @@ def _source(base: str, adapter: Path | None, notes: Mapping[str, Any]) -> Adapte
         temperature=float(notes.get("temperature", 1.0)),
         abstain_below=float(notes.get("abstain_below", ABSTAIN_BELOW)),
         task=notes.get("task", "classify"),
+        in_4_bits=bool(notes.get("load_in_4bit")),
     )
 
 
@@ -242,7 +265,9 @@ def _run_notes(path: Path) -> dict[str, Any]:
     if not _is_run_folder(path.parent):
         return {}
     config = json.loads(path.read_text(encoding="utf-8"))
-    return {name: config[name] for name in ("base_model", "prompt", "task", "labels") if name in config}
+    in_4_bits = bool(config.get("settings", {}).get("load_in_4bit"))
+    known = {name: config[name] for name in ("base_model", "prompt", "task", "labels") if name in config}
+    return {**known, "load_in_4bit": in_4_bits}
 
 
 def _peft_base(adapter: Path) -> str:

@@ -18,14 +18,14 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from emolib.errors import MissingDependency, ModelError, StorageError, UsageError
+from emolib.errors import DeviceError, MissingDependency, ModelError, StorageError, UsageError
 from emolib.files import expand_user, home_folder, sha256, storage_errors, write_json
-from emolib.hub import hub_problem
+from emolib.hub import LOG_IN, hub_problem
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,7 @@ __all__ = [
     "chat_gguf",
     "e5_folder",
     "load_base",
+    "load_in_4_bits",
     "load_tokenizer",
     "model_folder",
     "model_is_here",
@@ -269,25 +270,84 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
 
 
 def load_base(
-    name: str | Path, *, dtype: torch.dtype | None = None, device: str | None = None
+    name: str | Path, *, dtype: torch.dtype | None = None, device: str | None = None, in_4_bits: bool = False
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The base model `name` in evaluation mode, and its tokenizer.
 
     `device` is by default the GPU if there is one, and `dtype` then bfloat16 (float16 before Ampere);
-    on a CPU it is float32. ModelError if the weights cannot be had or are damaged.
+    on a CPU it is float32. `in_4_bits` counts on a GPU only, where bitsandbytes is installed. ModelError if the weights
+    cannot be had or are damaged, DeviceError if the GPU does not hold them.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = dtype or _default_dtype(device)
+    if in_4_bits and device.startswith("cuda") and importlib.util.find_spec("bitsandbytes"):
+        model, tokenizer = load_in_4_bits(name, dtype=dtype, device=device)
+        return model.eval(), tokenizer
     folder = model_folder(resolve_base(name))
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype or _default_dtype(device), local_files_only=True
-        )
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
     except Exception as error:  # safetensors, JSON and transformers each have their own kinds
         raise ModelError(f"the weights in {folder} cannot be loaded: {_first_line(error)}") from error
-    return model.to(device).eval(), _tokenizer(folder)
+    try:
+        return model.to(device).eval(), _tokenizer(folder)
+    except torch.OutOfMemoryError as error:
+        raise _too_large(name, f"in {str(dtype).removeprefix('torch.')}") from error
+
+
+def load_in_4_bits(
+    name: str | Path, *, dtype: torch.dtype, device: str | int = 0
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The base model `name` in 4 bits (NF4) on a GPU, computing in `dtype`, and its tokenizer.
+
+    Of a known hub model the copy in 4 bits is taken, a third of the download, unless the whole weights are here and the
+    copy is not. MissingDependency without bitsandbytes; else as `load_base`.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingDependency("bitsandbytes (for 4-bit weights)")
+    folder = _folder_for_4_bits(resolve_base(name))
+    quantised = "quantization_config" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    how = {} if quantised else {"quantization_config": quantization}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, device_map={"": device}, local_files_only=True, **how
+        )
+    except torch.OutOfMemoryError as error:
+        raise _too_large(name, "in 4 bits") from error
+    except Exception as error:
+        raise ModelError(f"the weights in {folder} cannot be loaded: {_first_line(error)}") from error
+    for module in model.modules():
+        if hasattr(module, "compute_dtype"):  # a copy of the hub computes in bfloat16, which a T4 does not have
+            module.compute_dtype = dtype
+    return model, _tokenizer(folder)
+
+
+def _folder_for_4_bits(base: BaseModel) -> Path:
+    """The folder that 4-bit weights are loaded from: a copy in 4 bits, or the whole weights."""
+    if base.hub_id not in HUB_MODELS.values():
+        return model_folder(base)
+    # Unsloth downloads the first, if it may choose.
+    copies = [f"unsloth/{base.hub_id.partition('/')[2]}{suffix}" for suffix in ("-unsloth-bnb-4bit", "-bnb-4bit")]
+    here = next((folder for folder in map(_hub_snapshot, copies) if folder), base.where)
+    return here or _download(replace(base, hub_id=copies[-1]))
+
+
+def _too_large(name: str | Path, form: str) -> DeviceError:
+    return DeviceError(
+        f"the memory of the GPU does not hold {name} {form}; restart other notebooks that use the GPU, name a smaller"
+        " model, or export the run to GGUF and load that"
+    )
 
 
 def chat_gguf(name: str = DEFAULT_BASE) -> Path:
@@ -622,14 +682,28 @@ def _has_all_weights(folder: Path) -> bool:
 def _download(base: BaseModel) -> Path:
     try:
         from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
     except ImportError:
         raise MissingDependency("huggingface_hub", extra="train") from None
     if problem := hub_problem():
         raise _no_hub(base, problem)
     try:
-        return Path(snapshot_download(base.hub_id, allow_patterns=_HUB_FILES))
+        with storage_errors(_hub_cache()):
+            return Path(snapshot_download(base.hub_id, allow_patterns=_HUB_FILES))
+    except GatedRepoError:
+        raise _no_hub(base, f"it is gated: accept its licence on its page, then {LOG_IN}") from None
+    except RepositoryNotFoundError:
+        raise _no_hub(base, f"there is none of that name, or it is private: then {LOG_IN}") from None
+    except StorageError:
+        raise
     except Exception as error:
         raise _no_hub(base, f"the download stopped: {_first_line(error)}") from error
+
+
+def _hub_cache() -> Path:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
 
 
 def _no_hub(base: BaseModel, problem: str) -> ModelError:

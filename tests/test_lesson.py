@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +14,7 @@ import pytest
 from emolib import lesson
 from emolib.demo.notebook_errors import _show, advice
 from emolib.demo.recipe import embedded, find_recipe, paper
+from emolib.doctor import examine
 from emolib.errors import DeviceError, EmolibError, InputError, UsageError
 
 
@@ -36,6 +39,31 @@ def test_the_papers_way_without_its_gpu_says_what_to_do(
     gpu(monkeypatch, gigabytes)
     with pytest.raises(DeviceError, match=f"{said}.*Change runtime type"):
         lesson("gpu")
+
+
+@pytest.fixture
+def old_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A GPU that nvidia-smi finds and torch does not."""
+    gpu(monkeypatch, None)
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'Tesla T4, 15360, 7.5, 535.104.05'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    monkeypatch.setattr("torch.version.cuda", "13.0")
+
+
+@pytest.mark.usefixtures("old_driver")
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for nvidia-smi is a shell script")
+def test_a_driver_that_is_too_old_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = (
+        r"torch .* cannot use the Tesla T4 of this machine \(driver 535.104.05\): it is built for CUDA 13.0, newer than"
+    )
+    assert lesson(runs=tmp_path).recipe.way == "embedded"
+    assert re.search(said, capsys.readouterr().out)
+    with pytest.raises(DeviceError, match=said):
+        lesson("gpu", runs=tmp_path)
+    assert re.search(said, examine({"HF_HUB_OFFLINE": "1"}).machine["GPU"])
 
 
 def test_the_environment_chooses_and_each_way_has_its_folder(

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emolib.dialogue import ClauseSplitter, segment, segment_stream
+from emolib.dialogue import ClauseSplitter, clause_moments, segment, segment_stream
+from emolib.errors import InputError
+from emolib.plots import clauses
 
 TEXTS = st.text(alphabet=st.sampled_from(list("abI .,!?;:\n\"'()3。，！？…啊呢")) | st.characters(), max_size=80)
 
@@ -116,3 +118,11 @@ def test_an_asynchronous_stream_gives_the_same_clauses():
         return [clause async for clause in segment_stream(letters())]
 
     assert asyncio.run(collect()) == segment(text)
+
+
+def test_the_moments_of_clauses_are_when_a_stream_knows_them():
+    moments = clause_moments("好啊我们明天去吧")
+    assert moments == [("好啊", 4), ("我们明天去吧", 8)]
+    assert clauses(moments).points == ((1, 0, 2, 4), (2, 2, 8, 8))
+    with pytest.raises(InputError, match="no clause"):
+        clauses([])

@@ -3,7 +3,8 @@
     python tools/address.py                  say which files disagree with pyproject.toml
     python tools/address.py OWNER/NAME       write this address into pyproject.toml, the notebooks and the README
 
-It names the badges that open a notebook in Colab, and the line with which a notebook fetches the package there.
+It names the badges that open a notebook in Colab, the line with which a notebook fetches the package there, and the
+pictures. `make address` writes the install cell (tools/install_cell.py) as well.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 _SLUG = r"[\w.-]+/[\w.-]+"
 _IN_PROJECT = re.compile(rf'(Repository = "https://github\.com/)({_SLUG})(?=")')
-_STAMPED = re.compile(rf"(colab\.research\.google\.com/github/|git clone [^\n]*https://github\.com/)({_SLUG})")
+_STAMPED = re.compile(
+    r"(colab\.research\.google\.com/github/|raw\.githubusercontent\.com/|clone[^\n]*?https://github\.com/)"
+    rf"({_SLUG})"
+)
 
 
 def address(root: Path = ROOT) -> str:

@@ -11,7 +11,7 @@ from emolib.data.frames import class_names
 from emolib.data.rows import label_text
 from emolib.data.table import Table
 from emolib.errors import InputError, MissingDependency
-from emolib.hub import hub_is_offline, hub_problem
+from emolib.hub import LOG_IN, hub_is_offline, hub_problem
 
 __all__ = ["is_hub_name", "read_hub"]
 
@@ -48,6 +48,8 @@ def read_hub(source: str) -> list[Table]:
             tables = [_table(source, None, loaded["train"])]
             tables += [_table(f"{name}:split", split, official[split]) for split in ("validation", "test")]
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        if "gated" in str(error):
+            raise InputError(f"the data set {name} is gated: accept its licence on its page, then {LOG_IN}") from error
         raise InputError(
             f"the hub has no data set {source} that can be loaded ({str(error).splitlines()[0]})"
         ) from error

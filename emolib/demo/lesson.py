@@ -12,6 +12,7 @@ from emolib.demo.notebook_errors import say_what_to_do
 from emolib.demo.recipe import STEPS, Recipe, Way, find_recipe
 from emolib.demo.steps import prepare
 from emolib.errors import InputError, UsageError
+from emolib.gpu import torch_problem
 
 if TYPE_CHECKING:
     from emolib.data import CleanReport, Corpus
@@ -87,6 +88,8 @@ def lesson(way: Way = "auto", *, steps: int = STEPS, runs: Path | str = "../runs
     chosen = os.environ.get("EMOLIB_WAY", "auto") if way == "auto" else way
     steps = _chosen_steps(steps)
     recipe = find_recipe(chosen, steps)
+    if chosen == "auto" and recipe.way == "embedded" and (problem := torch_problem()):
+        print(f"Note: {problem}.")
     reason = "chosen" if chosen != "auto" else "a GPU is there" if recipe.way == "gpu" else "no GPU that holds 7B"
     print(f"The {recipe.way} way ({reason}): {recipe.title}, {steps} steps.")
     return Lesson(DemoFolder(Path(runs) / f"lesson-{recipe.way}"), recipe)

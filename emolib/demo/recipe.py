@@ -88,8 +88,10 @@ def _gpu_problem() -> str:
     """Why the paper's recipe cannot run here; empty if it can."""
     import torch
 
+    from emolib.gpu import torch_problem
+
     if not torch.cuda.is_available():
-        return "the paper's training needs an NVIDIA GPU, and torch finds none"
+        return torch_problem() or "the paper's training needs an NVIDIA GPU, and torch finds none"
     memory = torch.cuda.get_device_properties(0).total_memory / 1e9
     if memory < _NEEDED_GB:
         return f"the paper's training needs {_NEEDED_GB} GB of GPU memory, and this GPU has {memory:.0f} GB"

@@ -179,13 +179,15 @@ def _record_question(folder: DemoFolder) -> None:
     print(f"  {folder.question}: {clip.seconds:.1f} s")
 
 
-def record_question(path: Path | str) -> AudioClip:
-    """Have the embedded voice say QUESTION, and write it to `path` (WAV)."""
+def record_question(
+    path: Path | str, text: str = QUESTION, emotion: str | None = QUESTION_EMOTION, intensity: float = 1.0
+) -> AudioClip:
+    """Have the embedded voice say `text` in the tone of `emotion`, and write it to `path` (WAV)."""
     from emolib.audio import write_wav
     from emolib.tts import SpeechRequest, SpeechSynthesizer, running_service
 
     with running_service() as url, SpeechSynthesizer(url) as synthesizer:
-        clip = synthesizer.synthesize(SpeechRequest(QUESTION, QUESTION_EMOTION))
+        clip = synthesizer.synthesize(SpeechRequest(text, emotion, intensity=intensity))
     write_wav(Path(path), clip)
     return clip
 

@@ -7,7 +7,7 @@ from emolib.dialogue.events import Recordings, TextInput, events_of, events_of_l
 from emolib.dialogue.history import History
 from emolib.dialogue.policy import RESPONSE_STYLES, ResponseStyle, Trend, Voice, choose_style
 from emolib.dialogue.safety import HELP_LINES, HELP_MESSAGE, HELP_MESSAGE_ZH, Distress, SafetyPolicy
-from emolib.dialogue.segment import ClauseSplitter, segment, segment_stream
+from emolib.dialogue.segment import ClauseSplitter, clause_moments, segment, segment_stream
 from emolib.dialogue.session import converse, hold_conversation, talk
 from emolib.dialogue.settings import AgentSettings
 from emolib.dialogue.state import Phase, State
@@ -40,6 +40,7 @@ __all__ = [
     "Voice",
     "VoiceAgent",
     "choose_style",
+    "clause_moments",
     "converse",
     "events_of",
     "events_of_lines",

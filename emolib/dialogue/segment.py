@@ -14,7 +14,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 
 from emolib.dialogue.particles import LOOKAHEAD, PARTICLES, ends_with_particle, may_start_marker, starts_with_marker
 
-__all__ = ["ClauseSplitter", "segment", "segment_stream"]
+__all__ = ["ClauseSplitter", "clause_moments", "segment", "segment_stream"]
 
 #: Characters before which a comma is too early for the first clause.
 FIRST_CLAUSE = 10
@@ -136,6 +136,16 @@ def segment(text: str) -> list[str]:
     """The clauses of a whole text."""
     splitter = ClauseSplitter()
     return [*splitter.push(text), *splitter.finish()]
+
+
+def clause_moments(text: str) -> list[tuple[str, int]]:
+    """Return each clause of `text` with the number of characters that had to be written before it was known.
+
+    The text is taken as it is streamed, character by character; the last clause may be known at its end only.
+    """
+    splitter = ClauseSplitter()
+    found = [(clause, end) for end, letter in enumerate(text, 1) for clause in splitter.push(letter)]
+    return [*found, *((clause, len(text)) for clause in splitter.finish())]
 
 
 async def segment_stream(pieces: AsyncIterable[str]) -> AsyncIterator[str]:

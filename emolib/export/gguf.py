@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from emolib import __version__
 from emolib.errors import ModelError, StorageError, UsageError
+from emolib.export.loading import load_run, weights_of
 from emolib.export.manifest import ExportedFile, Manifest
+from emolib.export.merge import can_merge_by_tensor, write_merged
 from emolib.export.ollama import write_modelfiles
 from emolib.export.verify import answers_on_torch, check_files
 from emolib.files import file_stem, sha256, storage_errors, write_json
@@ -31,9 +33,19 @@ from emolib.llama.tools import (
 from emolib.models import BaseModel, model_folder, resolve_base
 
 if TYPE_CHECKING:
+    import torch
+
     from emolib.emotion_model import AdapterSource, EmotionModel
 
-__all__ = ["adapter_gguf", "copy_tokenizer", "describe", "export_gguf", "load_run", "merged_name", "work_folder"]
+__all__ = [
+    "adapter_gguf",
+    "copy_tokenizer",
+    "describe",
+    "export_gguf",
+    "merged_name",
+    "work_folder",
+    "write_merged_folder",
+]
 
 #: What the tokenizer and the chat consist of, beside the weights.
 _TOKENIZER_FILES = ("tokenizer*", "*.jinja", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json")
@@ -50,7 +62,8 @@ def export_gguf(
 
     `form` "merged" adds the adapter to the base weights; "adapter" writes the base, quantised, and the adapter in
     f16 beside it. A Modelfile for Ollama lies beside each model file. Files appear under their names when they are
-    whole and answer a few texts as the run does on torch; what was found stands in the manifest. UsageError for an
+    whole and answer a few texts as the run does on torch, if its memory holds the run; what was found stands in the
+    manifest. UsageError for an
     unknown quantisation, StorageError where the space does not suffice, before anything is written; ModelError where
     the adapter cannot stand apart, or a file answers otherwise than the run.
     """
@@ -63,7 +76,7 @@ def export_gguf(
         out.mkdir(parents=True, exist_ok=True)
         _check_space(loaded, out, names, form)
         with work_folder(out) as work:
-            expected = answers_on_torch(loaded)
+            expected = answers_on_torch(loaded.source, weights_of(loaded))
             make = _merged_files if form == "merged" else _split_files
             made = make(loaded, work, names)
             files = check_files([ExportedFile.of(path, kind, name) for path, kind, name in made], work, expected)
@@ -76,25 +89,32 @@ def export_gguf(
     return manifest
 
 
-def load_run(run: str | Path) -> EmotionModel:
-    """What is to be exported, in float32; UsageError where `run` has no adapter."""
+def write_merged_folder(loaded: EmotionModel, folder: Path, *, vectors: torch.dtype | None = None) -> None:
+    """Write the run with its adapter in the weights, in float16, as a folder that transformers loads.
+
+    `vectors` is the type of norms and biases (None: float16 too).
+    """
     import torch
 
-    from emolib.emotion_model import find_adapter, load_emotion_model
+    from emolib.emotion_model import load_emotion_model
 
-    source = find_adapter(run)
-    if source.adapter is None:
-        raise UsageError(f"{run} is a base model, with no adapter to export; name a run folder or a bundled adapter")
-    return load_emotion_model(source, dtype=torch.float32, device="cpu")
+    base = model_folder(loaded.base)
+    if can_merge_by_tensor(loaded.source, base):
+        write_merged(loaded.source, base, folder, vectors=vectors)
+    else:  # DoRA, whole modules and the like: PEFT knows how, and needs all weights for it
+        model = load_emotion_model(loaded.source, dtype=torch.float32, device="cpu").merged().model
+        (model if vectors else model.to(torch.float16)).save_pretrained(folder)
+    copy_tokenizer(base, folder)
 
 
 _Made = list[tuple[Path, str, str]]
 
 
 def _merged_files(loaded: EmotionModel, work: Path, names: Sequence[str]) -> _Made:
+    import torch
+
     folder = work / merged_name(loaded.base)  # the converter takes the model's name from it
-    loaded.merged().model.save_pretrained(folder)
-    copy_tokenizer(model_folder(loaded.base), folder)
+    write_merged_folder(loaded, folder, vectors=torch.float32)
     return _quantised(folder, work, folder.name, "merged", names, _notes(loaded.source))
 
 
@@ -153,6 +173,8 @@ def _quantised(
 ) -> _Made:
     full = work / f"{stem}-f16.gguf"
     convert_model(folder, full)
+    if folder.parent == work:
+        shutil.rmtree(folder)
     if notes:
         add_metadata(full, notes)
     made = []
@@ -242,12 +264,13 @@ def _stem(base: BaseModel) -> str:
 
 
 def _check_space(loaded: EmotionModel, out: Path, names: Sequence[str], form: str) -> None:
-    weights = sum(parameter.numel() for parameter in loaded.model.parameters())
-    merged = 4 * weights if form == "merged" else 0
+    weights = weights_of(loaded)
+    full = 2 * weights
+    merged = full if form == "merged" else 0
     kept = sum(QUANTISATIONS[name][1] / 8 * weights for name in names if name != "f16")
     # with_tensors_of writes the file anew beside the old one
     anew = QUANTISATIONS["q8_0"][1] / 8 * weights if "q8_0" in names else 0
-    needed = int(1.05 * (merged + 2 * weights + kept + anew))
+    needed = int(1.05 * (full + max(merged, kept + anew)))
     free = shutil.disk_usage(out).free
     if free < needed:
         raise StorageError(

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 from emolib.errors import StorageError
-from emolib.export.gguf import copy_tokenizer, describe, load_run, merged_name, work_folder
+from emolib.export.gguf import describe, merged_name, work_folder, write_merged_folder
+from emolib.export.loading import load_run, weights_of
 from emolib.files import storage_errors, write_json
-from emolib.models import model_folder
 
 __all__ = ["export_safetensors"]
 
@@ -21,17 +21,14 @@ def export_safetensors(run: str | Path, out: str | Path) -> Path:
     end token. The folder appears under its name when it is whole, and takes the place of an older one. UsageError
     where there is no adapter, StorageError where the space does not suffice, before anything is written.
     """
-    import torch
-
     out = Path(out)
     loaded = load_run(run)
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        _check_space(sum(parameter.numel() for parameter in loaded.model.parameters()), out)
+        _check_space(weights_of(loaded), out)
         with work_folder(out) as work:
             made, final = work / merged_name(loaded.base), out / merged_name(loaded.base)
-            loaded.merged().model.to(torch.float16).save_pretrained(made)
-            copy_tokenizer(model_folder(loaded.base), made)
+            write_merged_folder(loaded, made)
             write_json(made / "emolib.json", describe(loaded))
             if final.exists():
                 os.replace(final, work / "older")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from emolib.errors import MissingDependency, ModelError, UsageError
+from emolib.errors import ModelError, UsageError
 from emolib.finetune.precision import Precision
 from emolib.finetune.settings import TrainSettings
 
@@ -17,41 +17,19 @@ _BUNDLED = Path(__file__).parent.parent / "adapters"
 
 def load_trainable_base(settings: TrainSettings, precision: Precision) -> tuple[Any, Any]:
     """The base model and its tokenizer, in 4 bits where the settings say so and a GPU is there."""
-    from emolib.models import load_base
-
-    if settings.load_in_4bit:
-        return _load_in_4bit(settings, precision)
     import torch
 
+    from emolib.models import load_base, load_in_4_bits
+
+    if settings.load_in_4bit:
+        from accelerate import PartialState
+
+        return load_in_4_bits(
+            settings.base_model, dtype=precision.torch_dtype, device=PartialState().local_process_index
+        )
     # On a CPU mixed precision is autocast over float32 weights: bfloat16 weights would lose small updates.
     dtype = precision.torch_dtype if torch.cuda.is_available() else torch.float32
     return load_base(settings.base_model, dtype=dtype)
-
-
-def _load_in_4bit(settings: TrainSettings, precision: Precision) -> tuple[Any, Any]:
-    from accelerate import PartialState
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
-
-    from emolib.models import load_tokenizer, model_folder, resolve_base
-
-    try:
-        import bitsandbytes  # noqa: F401
-    except ImportError:
-        raise MissingDependency("bitsandbytes (for 4-bit weights)") from None
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=precision.torch_dtype,
-    )
-    folder = model_folder(resolve_base(settings.base_model))
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        quantization_config=quantization,
-        dtype=precision.torch_dtype,
-        device_map={"": PartialState().local_process_index},
-    )
-    return model, load_tokenizer(settings.base_model)
 
 
 def add_adapter(base: Any, settings: TrainSettings, base_name: str) -> Any:

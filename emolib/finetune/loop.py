@@ -124,7 +124,11 @@ class Loop:
     def save(self) -> None:
         """Write the trained adapter, with what inference has to know about it, into the run folder."""
         task = get_task(self.settings.task)
-        notes = {"base_model": self.config["base_model"], **task.notes(self.settings, self.data)}
+        notes = {
+            "base_model": self.config["base_model"],
+            "load_in_4bit": self.settings.load_in_4bit,
+            **task.notes(self.settings, self.data),
+        }
         if self.is_main_process:
             save_adapter(self.model, self.run_folder.adapter, notes, self.examples.files())
         PartialState().wait_for_everyone()

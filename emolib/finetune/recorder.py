@@ -21,7 +21,10 @@ _LOGGED = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy", "
 
 
 class Recorder(TrainerCallback):
-    """Writes the log, moves the bar, marks checkpoints, and ends the run when `stop` is set."""
+    """Writes the log, moves the bar, marks checkpoints, and ends the run when `stop` is set.
+
+    Not `followed`, it writes the log alone: another process shows it.
+    """
 
     def __init__(
         self,
@@ -30,12 +33,14 @@ class Recorder(TrainerCallback):
         config: dict[str, Any],
         stop: threading.Event,
         sampler: LengthBuckets | None = None,
+        followed: bool = True,
     ) -> None:
         self._run = run
         self._settings = settings
         self._config = config
         self._stop = stop
         self._sampler = sampler
+        self._followed = followed
         self._log: LogFile | None = None
         self._followers: list[Follower] = []
         self._step_began = time.monotonic()
@@ -43,7 +48,9 @@ class Recorder(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
             self._log = LogFile(self._run, state.global_step)
-            self._followers = followers(self._run, self._settings, self._config, state.max_steps, state.global_step)
+            total, done = state.max_steps, state.global_step
+            if self._followed:
+                self._followers = followers(self._run, self._settings, self._config, total, done)
 
     def on_epoch_begin(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
         # Not left to accelerate: it does not reach a sampler through every wrapper of a batch sampler.

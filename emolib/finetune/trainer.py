@@ -6,6 +6,7 @@ the loss, the order of the examples, the evaluation and the guards are ours.
 
 from __future__ import annotations
 
+import gc
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,17 @@ def train(
         if claim(run, config, resume=resume):
             run.write_rejects(training_data.rejects)
             fit(run, settings, training_data, config)
+            _release_memory()
     return RunFolder.open(run.path)
+
+
+def _release_memory() -> None:
+    """Free the model of the training, which its trainer keeps in a circle, so that the evaluation has the GPU."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _fit(run: RunFolder, settings: TrainSettings, data: TaskData, config: dict[str, Any]) -> None:

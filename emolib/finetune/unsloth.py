@@ -1,77 +1,74 @@
-"""The paper's own way, for CUDA: Unsloth's FastLanguageModel in 4 bits and TRL's SFTTrainer.
+"""The paper's own way, for CUDA: Unsloth and TRL, in a process of their own.
 
-Unsloth rewrites transformers when it is imported, so it is imported here, inside the function, before
-anything else of this package imports transformers. Its evaluation lines carry `eval_loss` only.
+Unsloth rewrites the classes of transformers when it is imported: evaluation, which runs a shared prefix through them,
+needs them as they were. Its process also gives all of the GPU's memory back when the training ends.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import dataclasses
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emolib.errors import DeviceError, MissingDependency
+from emolib import errors
+from emolib.errors import DeviceError, EmolibError, MissingDependency, ModelError, StorageError
 from emolib.files import write_json
 from emolib.finetune.run_folder import RunFolder
 from emolib.finetune.settings import TrainSettings
-from emolib.labels import LabelSet
 
 if TYPE_CHECKING:
+    from emolib.finetune.tracking import Follower
     from emolib.finetune.training_data import TrainingData
 
-__all__ = ["conversations", "fit_with_unsloth"]
+__all__ = ["fit_with_unsloth"]
+
+_POLL_S = 0.2
+#: How long the process may take to save a checkpoint after Ctrl-C.
+_STOP_S = 120.0
+#: What the process prints, in the run folder.
+_SAID = "unsloth.log"
 
 
 def fit_with_unsloth(run: RunFolder, settings: TrainSettings, data: TrainingData, config: dict[str, Any]) -> None:
-    """Train `run` with Unsloth. DeviceError without a CUDA GPU, MissingDependency without Unsloth."""
-    _require_gpu()
-    try:
-        from unsloth import FastLanguageModel
-    except ImportError:
-        raise MissingDependency("unsloth", command="pip install unsloth==2026.10.9") from None
-    from emolib.finetune.adapters import start_from
-    from emolib.finetune.checkpoints import last_checkpoint, save_adapter
-    from emolib.finetune.loop import stop_signals
-    from emolib.finetune.precision import keep_precision
-    from emolib.finetune.recorder import Recorder
-    from emolib.finetune.tasks import get_task
+    """Train `run` with Unsloth and follow its log. What Unsloth says goes to `unsloth.log` in the run folder.
 
-    precision = keep_precision(config.get("precision"), settings.dtype, "cuda")
-    model, tokenizer = FastLanguageModel.from_pretrained(
-        model_name=_weights(settings),
-        max_seq_length=settings.max_length,
-        dtype=precision.torch_dtype,
-        load_in_4bit=settings.load_in_4bit,
-    )
-    model = FastLanguageModel.get_peft_model(
-        model,
-        r=settings.lora_rank,
-        target_modules=list(settings.target_modules),
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
-        bias="none",
-        use_gradient_checkpointing="unsloth" if settings.gradient_checkpointing else False,
-        random_state=settings.seed,
-    )
-    model.peft_config["default"].base_model_name_or_path = config["base_model"]["name"]
-    if settings.start_from:
-        start_from(model, settings.start_from, config["base_model"])
-    config = {
-        **config,
-        "engine": "unsloth",
-        "precision": {"dtype": precision.dtype, "reason": precision.reason},
-        "parameters": {"trainable": sum(p.numel() for p in model.parameters() if p.requires_grad)},
-    }
-    write_json(run.config_path, config)
-    trainer = _trainer(run, settings, data, model, tokenizer, precision.dtype)
+    DeviceError without a CUDA GPU or where its memory is short, MissingDependency without Unsloth.
+    """
+    _require_gpu()
+    if importlib.util.find_spec("unsloth") is None:
+        raise MissingDependency("unsloth", command="pip install unsloth==2026.10.9")
+    from emolib.finetune.checkpoints import last_checkpoint
+    from emolib.finetune.tracking import followers
+    from emolib.finetune.unsloth_worker import total_steps
+
+    rows = {**_fields(data), "label_set": data.label_set.as_dict()}
+    job = {"run": str(run.path), "settings": settings.as_dict(), "data": rows, "config": config}
     checkpoint = last_checkpoint(run.checkpoints)
-    with stop_signals() as stop:
-        trainer.add_callback(Recorder(run, settings, config, stop))
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if stop.is_set():
-        raise KeyboardInterrupt
-    notes = get_task(settings.task).notes(settings, data)
-    save_adapter(model, run.adapter, {"base_model": config["base_model"], **notes})
+    done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+    seen = _Seen(run, done)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_json(folder / "job.json", job)
+        following = followers(run, settings, config, total_steps(data, settings), done)
+        try:
+            with _worker(folder, run) as process:
+                status = _wait(process, lambda: seen.show(run, following))
+        finally:
+            seen.show(run, following)
+            for follower in following:
+                follower.close()
+        if status:
+            raise _failure(status, folder, run)
 
 
 def _require_gpu() -> None:
@@ -81,84 +78,92 @@ def _require_gpu() -> None:
         raise DeviceError("the engine unsloth needs a CUDA GPU and none is there; use --preset cpu")
 
 
-def _weights(settings: TrainSettings) -> str:
-    """Return what Unsloth is to load: the folder of the weights, or of a hub model that is not here yet its id.
+def _fields(data: TrainingData) -> dict[str, Any]:
+    return {entry.name: getattr(data, entry.name) for entry in dataclasses.fields(data)}
 
-    For 4 bits Unsloth takes its own copy in 4 bits by that id, a third of the download.
+
+class _Seen:
+    """How much of the log was shown to the followers; it begins after step `done`.
+
+    Later lines, which a killed run left, are not shown: the training takes them out.
     """
-    from emolib.models import model_folder, resolve_base
 
-    base = resolve_base(settings.base_model)
-    if settings.load_in_4bit and base.where is None and base.hub_id:
-        return base.hub_id
-    return str(model_folder(base))
+    def __init__(self, run: RunFolder, done: int) -> None:
+        self._step = done
+        self._lines = 0
+        self._bytes = _size(run.log_path)
+
+    def show(self, run: RunFolder, following: Sequence[Follower]) -> None:
+        """Show the followers what is new in the log."""
+        if (size := _size(run.log_path)) == self._bytes:
+            return
+        self._bytes = size
+        lines = [line for line in run.log if line["step"] > self._step]
+        for line in lines[self._lines :]:
+            for follower in following:
+                follower.show(line)
+        self._lines = max(self._lines, len(lines))
 
 
-def conversations(data: TrainingData, settings: TrainSettings, end: str) -> list[dict[str, str]]:
-    """The rows as TRL takes them: prompt and completion, or one text where the loss is on all of it.
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
-    A soft label, which TRL cannot take, becomes its most probable label, and a text with several labels a row for each.
+
+@contextmanager
+def _worker(folder: Path, run: RunFolder) -> Iterator[subprocess.Popen[bytes]]:
+    """The training process; it does not outlive the block. Ctrl-C reaches it through `_wait` alone."""
+    command = [sys.executable, "-m", "emolib.finetune.unsloth_worker", str(folder)]
+    with open(run.path / _SAID, "wb") as said:
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        process = subprocess.Popen(
+            command, stdout=said, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], show: Callable[[], None]) -> int:
+    """Call `show` until the training has ended; its exit status.
+
+    The first Ctrl-C or SIGTERM has it save a checkpoint, then raises KeyboardInterrupt.
     """
-    labels = data.labels if data.soft is None else [max(row, key=lambda label: row[label]) for row in data.soft]
-    return _rows(data.texts, labels, data.label_set, settings, end)
+    from emolib.finetune.loop import stop_signals
+
+    deadline = None
+    with stop_signals() as stop:
+        while process.poll() is None:
+            show()
+            if stop.is_set() and deadline is None:
+                process.send_signal(signal.SIGINT)
+                deadline = time.monotonic() + _STOP_S
+            if deadline is not None and time.monotonic() > deadline:
+                break
+            time.sleep(_POLL_S)
+    if stop.is_set():
+        raise KeyboardInterrupt
+    return process.returncode
 
 
-def _rows(
-    texts: Sequence[str], labels: Sequence[str], label_set: LabelSet, settings: TrainSettings, end: str
-) -> list[dict[str, str]]:
-    from emolib.prompting.templates import get_prompt
-
-    prompt = get_prompt(settings.prompt, label_set)
-    rows = [
-        (prompt.render(text.strip()), label + end)
-        for text, written in zip(texts, labels, strict=True)
-        for label in label_set.labels_of(written)
-    ]
-    if settings.loss_on == "all":
-        return [{"text": before + after} for before, after in rows]
-    return [{"prompt": before, "completion": after} for before, after in rows]
-
-
-def _trainer(
-    run: RunFolder, settings: TrainSettings, data: TrainingData, model: Any, tokenizer: Any, dtype: str
-) -> Any:
-    from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
-
-    rows = conversations(data, settings, tokenizer.eos_token)
-    held_out = _rows(data.held_out_texts, data.held_out_labels, data.label_set, settings, tokenizer.eos_token)
-    steps = settings.max_steps
-    if steps == -1:
-        steps = math.ceil(len(rows) * settings.epochs / settings.effective_batch)
-    return SFTTrainer(
-        model=model,
-        processing_class=tokenizer,
-        train_dataset=Dataset.from_list(rows),
-        eval_dataset=Dataset.from_list(held_out) if held_out else None,
-        args=SFTConfig(
-            output_dir=str(run.checkpoints),
-            per_device_train_batch_size=settings.batch_size,
-            per_device_eval_batch_size=settings.batch_size,
-            gradient_accumulation_steps=settings.accumulation_steps,
-            eval_strategy="steps" if held_out and settings.eval_steps else "no",
-            eval_steps=settings.eval_steps or None,
-            learning_rate=settings.learning_rate,
-            lr_scheduler_type=settings.schedule,
-            warmup_steps=settings.warmup_steps,
-            weight_decay=settings.weight_decay,
-            max_grad_norm=settings.max_grad_norm,
-            optim=settings.optimizer,
-            max_steps=steps,
-            max_length=settings.max_length,
-            completion_only_loss=settings.loss_on == "response",
-            bf16=dtype == "bfloat16",
-            fp16=dtype == "float16",
-            seed=settings.seed,
-            logging_steps=1,
-            logging_nan_inf_filter=False,
-            save_steps=settings.checkpoint_steps,
-            save_total_limit=2,
-            report_to="none",
-            disable_tqdm=True,
-        ),
-    )
+def _failure(status: int, folder: Path, run: RunFolder) -> EmolibError:
+    """The error of a training process that ended with `status`."""
+    told = folder / "error.json"
+    if told.is_file():
+        error = json.loads(told.read_text(encoding="utf-8"))
+        kind = getattr(errors, error["kind"], ModelError)
+        # MissingDependency writes its own sentence.
+        return (EmolibError if kind is MissingDependency else kind)(error["message"])
+    text = (run.path / _SAID).read_text(encoding="utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    last = next((line for line in reversed(lines) if "Error" in line), f"exit status {status}")[:300]
+    if "No space left" in text:
+        return StorageError(f"no space left on the disk that holds {run.path}; free some and train again")
+    if "OutOfMemory" in text or "CUDA out of memory" in text:
+        return DeviceError(
+            "the GPU's memory does not suffice for this training; choose a smaller base model, lower max_length or"
+            f" batch_size, or restart other notebooks that use the GPU ({last})"
+        )
+    return ModelError(f"the training with Unsloth stopped: {last} (all of it is in {run.path / _SAID})")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emolib.plots.chart import Chart
-from emolib.plots.conversation import latency_waterfall
+from emolib.plots.conversation import clauses, emotion_bars, latency_waterfall
 from emolib.plots.evaluation import (
     confusion_matrix,
     forgetting,
@@ -18,6 +18,15 @@ from emolib.plots.evaluation import (
     reliability,
 )
 from emolib.plots.lessons import class_balance, lora_drawing, token_masks
+from emolib.plots.sound import (
+    endpoint,
+    noise_floor,
+    pitch_curves,
+    spectrogram,
+    speech_order,
+    speech_probabilities,
+    waveform,
+)
 from emolib.plots.training import (
     cross_entropy_loss,
     gradient_norm,
@@ -35,8 +44,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Chart",
     "class_balance",
+    "clauses",
     "confusion_matrix",
     "cross_entropy_loss",
+    "emotion_bars",
+    "endpoint",
     "forgetting",
     "gradient_norm",
     "hidden_state_map",
@@ -46,14 +58,20 @@ __all__ = [
     "learning_rate",
     "lora_drawing",
     "model_accuracies",
+    "noise_floor",
     "paper_comparison",
+    "pitch_curves",
     "plot_run",
     "reliability",
     "run_charts",
     "run_comparison",
     "smoothing",
+    "spectrogram",
+    "speech_order",
+    "speech_probabilities",
     "token_masks",
     "training_loss",
+    "waveform",
 ]
 
 

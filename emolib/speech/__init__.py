@@ -11,6 +11,8 @@ from emolib.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
+        "Activity": "emolib.speech.activity",
+        "Hearing": "emolib.speech.hearing",
         "NoiseProfile": "emolib.speech.noise",
         "AudioSink": "emolib.speech.sinks",
         "AudioSource": "emolib.speech.sources",
@@ -58,10 +60,14 @@ __getattr__, __dir__, __all__ = lazy_names(
         "best_detector": "emolib.speech.vad",
         "best_turn_detector": "emolib.speech.turn",
         "calibrate": "emolib.speech.calibration",
+        "contradicting": "emolib.speech.voice_emotion",
         "contradiction": "emolib.speech.voice_emotion",
         "fit_fusion": "emolib.speech.voice_emotion",
         "fuse": "emolib.speech.voice_emotion",
+        "hear": "emolib.speech.hearing",
         "listen": "emolib.speech.listening",
+        "pitch_track": "emolib.speech.pitch",
         "utterances": "emolib.speech.listening",
+        "voice_activity": "emolib.speech.activity",
     },
 )

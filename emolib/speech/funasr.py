@@ -6,6 +6,8 @@ from a folder.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -319,7 +321,9 @@ def locate_model(model: str | Path, hub: HubName = "ms") -> str:
 def _downloaded(name: str, hub: HubName) -> Path | None:
     """Return the folder of a model in the hub's own cache (MODELSCOPE_CACHE, HF_HUB_CACHE), or None."""
     try:
-        from funasr.download.name_maps_from_hub import name_maps_hf, name_maps_ms
+        # FunASR prints notices of its own when it is imported.
+        with contextlib.redirect_stdout(io.StringIO()):
+            from funasr.download.name_maps_from_hub import name_maps_hf, name_maps_ms
 
         if hub == "ms":
             from modelscope.hub.snapshot_download import snapshot_download

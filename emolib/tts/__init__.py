@@ -11,6 +11,7 @@ from emolib.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
+        "OrderedSpeech": "emolib.tts.order",
         "SpeechRequest": "emolib.tts.client",
         "Rendering": "emolib.tts.client",
         "SpeechSynthesizer": "emolib.tts.client",
@@ -18,5 +19,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "add_voice_clip": "emolib.tts.voiceprints",
         "running_service": "emolib.tts.server",
         "serve": "emolib.tts.server",
+        "speak_in_order": "emolib.tts.order",
     },
 )
