@@ -97,6 +97,7 @@ def _figures(turns: Sequence[_Measured]) -> dict[str, float]:
         "sequential_ms_p50": _percentile([turn.sequential_s for turn in turns], 0.5),
         "speedup_vs_sequential": round(statistics.median(turn.sequential_s / turn.first_sound_s for turn in turns), 2),
         "prepared_share": round(statistics.mean(turn.turn.prepared for turn in turns), 2),
+        "discarded_per_turn": round(statistics.mean(turn.turn.discarded for turn in turns), 2),
     }
     answered = [turn.pipecat["first_sound_s"] for turn in turns if turn.pipecat and turn.pipecat["first_sound_s"]]
     if answered:

@@ -297,6 +297,7 @@ def test_an_answer_prepared_for_half_of_what_was_said_is_thrown_away():
         START, Partial("I passed", 1, in_pause=True), 0.8, Partial("I passed the", 2), 0.3, said("I passed the exam")
     )
     assert not turn.prepared
+    assert turn.discarded == 1
     assert turn.transcript == "I passed the exam"
     assert [messages[-1].content for messages in world.asked] == ["I passed", "I passed the exam"]
     assert len(world.players) == 1, "the first answer never had a player"
@@ -828,6 +829,7 @@ def test_a_contradiction_between_words_and_voice_is_named():
     world = World(feels=scores("joy"))
     (turn,) = world.converse(heard_as("I am so happy for him", SAD_VOICE))
     assert turn.contradiction == turn.as_dict()["contradiction"] == "words: joy, voice: sadness"
+    assert (turn.tone, turn.voice.emotion) == ("sadness", "love"), "answered with care"
     assert World().converse(said("I passed"))[0].contradiction is None
 
 

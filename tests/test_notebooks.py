@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from runs import random_adapter
+from tiny_models import tiny_model
 
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("0*.ipynb"))
@@ -22,7 +24,11 @@ API_KEY = re.compile(r"\bsk-[\w-]{16}")
 #: The one class that a notebook defines, because reading its code is the lesson.
 THE_LESSON = {"02_fine_tuning": "LoRALinear"}
 #: Notebooks whose outputs are held against their text, and have no raw values in them.
+<<<<<<< HEAD
 HELD = [path for path in EVERY if path.name[:2] in ("01", "02", "03", "04", "05") or path.stem == "solutions"]
+=======
+HELD = LESSONS[:4]
+>>>>>>> main
 MACHINE_PATH = re.compile(r"/(?:home|root|tmp|work|Users|content)/\w")
 
 
@@ -101,10 +107,17 @@ def of_emolib(function: ast.expr, known: dict[str, Any]) -> Any:
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
 def test_a_notebook_is_thin(path: Path):
     for cell in cells(path, "code"):
+<<<<<<< HEAD
         whole = tree(cell)
         lesson = [node for node in whole.body if getattr(node, "name", None) == THE_LESSON.get(path.stem, "")]
         inside = {id(node) for body in lesson for node in ast.walk(body)}
         for node in ast.walk(whole):
+=======
+        module = tree(cell)
+        lesson = [node for node in module.body if getattr(node, "name", None) == THE_LESSON.get(path.stem, "")]
+        inside = {id(node) for body in lesson for node in ast.walk(body)}
+        for node in ast.walk(module):
+>>>>>>> main
             if id(node) not in inside:
                 assert not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef), cell["source"]
             if isinstance(node, ast.For | ast.AsyncFor | ast.While):
@@ -146,6 +159,28 @@ def test_the_outputs_of_a_real_run_are_there_and_small(path: Path):
     assert len(done) == len(cells(path, "code"))
     assert any(cell["outputs"] for cell in done)
     assert not any(output["output_type"] == "error" for cell in done for output in cell["outputs"])
+
+
+@pytest.mark.parametrize("path", LESSONS[5:8], ids=lambda path: path.stem)
+def test_what_the_text_promises_is_what_the_cells_print(path: Path):
+    printed = ""
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            printed += printed_by(cell).replace(" ", "")
+        elif text.startswith("**You should see:**"):
+            promise = text.partition("\n\n")[0]
+            for number in re.findall(r"\d[\d.]* %|\d+\.\d\d+|\d+(?:,\d{3})+|\d{3,}", promise):
+                assert number.replace(" ", "") in printed, f"{number} is not printed before: {promise}"
+
+
+def printed_by(cell: dict[str, Any]) -> str:
+    """The text that a cell has put out."""
+    found = []
+    for output in cell["outputs"]:
+        data = output.get("data", {})
+        found.append(output.get("text") or data.get("text/markdown") or data.get("text/plain") or "")
+    return "\n".join("".join(text) for text in found)
 
 
 def address(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -195,7 +230,7 @@ def test_the_numbers_that_a_notebook_promises_are_those_it_prints(path: Path) ->
             found = re.search(rf"(?<![\d.,]){re.escape(number)}(?!\d)", printed)
             assert found, f"{number} is promised: {source[:80]}"
             promised += 1
-    assert promised >= 3 or path.stem == "solutions"
+    assert promised >= 3
 
 
 @pytest.mark.parametrize("path", HELD, ids=lambda path: path.stem)
@@ -223,3 +258,20 @@ def test_a_question_stands_over_each_section_and_what_to_see_below(path: Path) -
 def test_the_first_four_lessons_explain_in_words() -> None:
     words = sum(len(cell["source"].split()) for path in LESSONS[:4] for cell in cells(path, "markdown"))
     assert words >= 2_400
+
+
+def test_the_layer_of_lesson_2_computes_what_peft_computes() -> None:
+    torch = pytest.importorskip("torch")
+    (cell,) = [cell for cell in cells(LESSONS[1], "code") if "class LoRALinear" in cell["source"]]
+    (layer,) = [node for node in tree(cell).body if isinstance(node, ast.ClassDef)]
+    names: dict[str, Any] = {"torch": torch}
+    exec(compile(ast.Module([layer], []), "lesson", "exec"), names)  # our own cell
+    theirs = random_adapter(tiny_model(), 0.3, lora_alpha=12).get_base_model().model.layers[0].mlp.down_proj
+    ours = names["LoRALinear"](theirs.base_layer, rank=4, alpha=12)
+    x = torch.randn(3, theirs.in_features)
+    assert torch.equal(ours(x), theirs.base_layer(x)), "B is zero at the start"
+    ours.A.data, ours.B.data = theirs.lora_A["default"].weight.data, theirs.lora_B["default"].weight.data
+    assert torch.allclose(ours(x), theirs(x), atol=1e-6)
+    trained = sum(weight.numel() for weight in ours.parameters() if weight.requires_grad)
+    assert trained == 4 * (theirs.in_features + theirs.out_features)
+    assert len(ast.unparse(layer).splitlines()) <= 15, "fifteen lines, as the text says"

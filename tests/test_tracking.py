@@ -140,15 +140,17 @@ def test_the_live_plot_changes_in_place(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("IPython.display.display", display)
     log = LogFile(RunFolder(tmp_path), 0)
-    plot = LivePlot(RunFolder(tmp_path), 4)
-    for step in (1, 2, 3, 4):
+    plot = LivePlot(RunFolder(tmp_path), 40)
+    for step in (10, 20, 30, 40):
         plot.show(log.write(step=step, loss=1.0 / step))
     plot.close()
     bar, curves = shown
-    assert "step 0 of 4" in repr(bar[0])
-    assert "step 2 of 4" in repr(bar[2])
+    assert "step 0 of 40" in repr(bar[0])
+    assert "step 20 of 40" in repr(bar[2])
     assert "left" in repr(bar[2])
-    assert repr(bar[-1]).startswith("█" * 30 + " step 4 of 4")
+    assert repr(bar[-1]).startswith("█" * 30 + " step 40 of 40")
     assert curves[-1]._repr_png_().startswith(b"\x89PNG")
     assert "<Figure" not in repr(curves[-1])
     assert len(curves) <= 4, "not a drawing per step"
+    LivePlot(RunFolder(tmp_path / "short"), 8).close()
+    assert len(shown) == 3, "a short run has the bar alone"

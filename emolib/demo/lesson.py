@@ -45,7 +45,8 @@ class Lesson:
 
         if data is None and settings == self.recipe.settings:
             return RunFolder.open(self.prepare("train").run)
-        self.prepare("clean")
+        if not (self.folder.corpus / "report.json").is_file():
+            self.prepare("clean")
         out = self.folder.path / "tries" / name
         same = not _is_another(RunFolder(out), settings, data)
         return train(

@@ -140,8 +140,11 @@ def _train(folder: DemoFolder, recipe: Recipe) -> None:
 
 def _evaluate(folder: DemoFolder, _: Recipe) -> None:
     from emolib.evaluate import evaluate_run
+    from emolib.finetune.tracking import in_notebook
 
-    _show(evaluate_run(folder.run, folder.corpus, baseline_on=folder.corpus).table())
+    table = evaluate_run(folder.run, folder.corpus, baseline_on=folder.corpus).table()
+    # A notebook shows the tables itself, one after the other.
+    print(table.partition("\n\n")[0] if in_notebook() else table)
 
 
 def _compare(folder: DemoFolder, _: Recipe) -> None:
@@ -169,18 +172,6 @@ def _export(folder: DemoFolder, recipe: Recipe) -> None:
     from emolib.export import export_gguf
 
     print(export_gguf(folder.run, folder.gguf, recipe.quantisations).table())
-
-
-def _show(markdown: str) -> None:
-    """Print Markdown, or have a notebook render it."""
-    from emolib.finetune.tracking import in_notebook
-
-    if not in_notebook():
-        print(markdown)
-        return
-    from IPython.display import display
-
-    display({"text/markdown": markdown, "text/plain": markdown}, raw=True)
 
 
 def _record_question(folder: DemoFolder) -> None:

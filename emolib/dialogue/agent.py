@@ -52,12 +52,13 @@ _ECHO_S = 2.0
 @dataclass
 class _Utterance:
     """What the speaker has said since the last turn: the parts of it that were cut because it was long, the emotion
-    estimated from partial transcripts, and what failed meanwhile."""
+    estimated from partial transcripts, what failed meanwhile, and how many prepared answers were not used."""
 
     text: str = ""
     seconds: float = 0.0
     estimate: EmotionScores | None = None
     problems: list[str] = field(default_factory=list)
+    discarded: int = 0
 
     def followed_by(self, text: str) -> str:
         return f"{self.text} {text}".strip()
@@ -243,6 +244,7 @@ class VoiceAgent:
         if turn := self.state.prepared:
             self._move(Phase.LISTENING)
             self._utterance.estimate = turn.words
+            self._utterance.discarded += 1
             await turn.drop()
 
     def _release(self, turn: OngoingTurn) -> None:
@@ -310,6 +312,7 @@ class VoiceAgent:
             await self._discard_prepared()
             turn = self._start(text, voice, known)
         turn.problems += problems
+        turn.discarded = self._utterance.discarded
         self._release(turn)
         return turn
 
@@ -351,6 +354,7 @@ class VoiceAgent:
             reply_from=turn.reply_from,
             interrupted=interrupted,
             prepared=turn.prepared,
+            discarded=turn.discarded,
             problems=tuple(turn.problems),
             trace=turn.trace,
             words=turn.words,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from emolib.chat import TONES, Message
 from emolib.dialogue.draft import Draft
 from emolib.dialogue.ongoing import OngoingTurn
-from emolib.dialogue.policy import Policy
+from emolib.dialogue.policy import Policy, ResponseStyle, style_of_contradiction
 from emolib.dialogue.safety import CALM, Distress, SafetyPolicy
 from emolib.dialogue.segment import segment, segment_stream
 from emolib.dialogue.settings import AgentSettings
@@ -58,7 +58,12 @@ class Answerer:
     def choose_style(self, turn: OngoingTurn) -> None:
         """Decide on distress and style by what is known of the emotion."""
         turn.distress = self.safety.distress(turn.transcript, turn.all_emotions)
-        turn.style = self.policy(turn.all_emotions) if turn.distress is Distress.NONE else CALM
+        turn.style = self._style(turn) if turn.distress is Distress.NONE else CALM
+
+    def _style(self, turn: OngoingTurn) -> ResponseStyle:
+        """The style for what was felt: a contradiction of words and voice goes before the policy."""
+        found = turn.contradicting
+        return style_of_contradiction(*found) if found else self.policy(turn.all_emotions)
 
     async def answer(self, turn: OngoingTurn) -> None:
         """Answer `turn` until all was heard; without a transcript, ask for it again."""
@@ -127,7 +132,7 @@ class Answerer:
         known = turn.words is not None
         if not turn.transcript or not known or not self.settings.preemptive or self.engines.stack.understanding:
             return None
-        tone = self.policy(turn.all_emotions).tone
+        tone = self._style(turn).tone
         return Draft(self._reply(turn, tone), tone, self.clock)
 
     def _reply(self, turn: OngoingTurn, tone: str) -> AsyncIterator[str]:

@@ -50,6 +50,7 @@ class OngoingTurn:
     `estimate` from a partial transcript, and the emotion of the voice. It gets a player when it is released, or none in
     a conversation in text. What is made of it: the `prediction` of the classifier, style, distress, the text `written`
     by the reply model, and the `clauses` that are spoken. Of the clauses `broken_off` the voice failed in the middle.
+    Before it, `discarded` answers were prepared in pauses and not used.
     """
 
     transcript: str
@@ -63,6 +64,7 @@ class OngoingTurn:
 
     number: int = 0
     prepared: bool = False
+    discarded: int = 0
     released: asyncio.Event = field(default_factory=asyncio.Event)
     player: Player | None = None
     paused: bool = False
@@ -94,6 +96,15 @@ class OngoingTurn:
         from emolib.speech import fuse
 
         return fuse(words, self.voice_emotion)
+
+    @property
+    def contradicting(self) -> tuple[str, str] | None:
+        """The emotions of words and voice if they contradict each other, else None."""
+        if not self.words or not self.voice_emotion:
+            return None
+        from emolib.speech import contradicting
+
+        return contradicting(self.words, self.voice_emotion)
 
     @property
     def all_emotions(self) -> list[EmotionScores]:

@@ -2,7 +2,8 @@
 
 A response style is the tone that is asked of the reply model and the voice that speaks. Anger is answered in an even
 voice and fear in a warm one: an echo of either would feed it. If a heavy feeling lasts from turn to turn, the answer
-asks what would help; when it lifts, the answer is glad of that.
+asks what would help; when it lifts, the answer is glad of that. If words and voice contradict each other, the answer
+goes to the heavier feeling.
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ from enum import Enum
 from emolib.chat import NEUTRAL
 from emolib.labels import EmotionScores
 
-__all__ = ["RESPONSE_STYLES", "Policy", "ResponseStyle", "Trend", "Voice", "choose_style", "trend"]
+__all__ = [
+    "RESPONSE_STYLES",
+    "Policy",
+    "ResponseStyle",
+    "Trend",
+    "Voice",
+    "choose_style",
+    "style_of_contradiction",
+    "trend",
+]
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,7 @@ class Trend(Enum):
     LIFTING = "lifting"
 
 
+_SOFT = Voice("love", 0.4)
 NEUTRAL_STYLE = ResponseStyle(NEUTRAL, Voice(None, 0.0))
 
 #: The style of the answer, by what the speaker feels and how that has changed (None: in any other way).
@@ -71,6 +82,15 @@ def choose_style(emotions: Sequence[EmotionScores]) -> ResponseStyle:
     felt = emotions[-1]
     style = RESPONSE_STYLES.get((felt.label, trend(emotions))) or RESPONSE_STYLES[felt.label, None]
     return ResponseStyle(style.tone, Voice(style.voice.emotion, round(style.voice.intensity * felt.confidence, 3)))
+
+
+def style_of_contradiction(words: str, voice: str) -> ResponseStyle:
+    """The style if the words say one emotion and the voice another: that of the heavier one, in a soft voice.
+
+    Whoever says sadly that all is well is not congratulated, and a laugh over bad news is not joined in.
+    """
+    heavier = next(label for label in (voice, words) if label in _HEAVY)
+    return ResponseStyle(RESPONSE_STYLES[heavier, None].tone, _SOFT)
 
 
 def trend(emotions: Sequence[EmotionScores]) -> Trend | None:

@@ -38,8 +38,9 @@ class Turn:
     `transcript` is what the speaker said or typed; `words` and `voice_emotion` are what was felt in the words and heard
     in the voice (None: nothing), `emotion` what was made of both. `reply` is what was heard of the answer (in text:
     shown), `written` all that was made of it, `reply_from` what wrote it. `prepared`: the answer was begun in the pause
-    before the end was known. `problems` name what failed. `pieces` counts the pieces of the reply model's stream. Times
-    of the `trace` count from the end of the speech, or from the line of text.
+    before the end was known, and `discarded` is how many such answers were not used. `problems` name what failed.
+    `pieces` counts the pieces of the reply model's stream. Times of the `trace` count from the end of the speech, or
+    from the line of text.
     """
 
     number: int
@@ -59,6 +60,7 @@ class Turn:
     voice_emotion: Mapping[str, float] | None = None
     understanding: Understanding | None = None
     pieces: int = 0
+    discarded: int = 0
     stack: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -81,6 +83,7 @@ class Turn:
             "reply_from": self.reply_from,
             "interrupted": self.interrupted,
             "prepared": self.prepared,
+            "discarded": self.discarded,
             "problems": list(self.problems),
             "latency_ms": self.trace.busy_ms(),
             **self.trace.as_dict(),

@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "RunFolder": "emolib.finetune.run_folder",
         "TrainSettings": "emolib.finetune.settings",
         "Plan": "emolib.finetune.planning",
+        "compare_losses": "emolib.finetune.run_folder",
         "compare_plans": "emolib.finetune.planning",
         "plan": "emolib.finetune.planning",
         "get_task": "emolib.finetune.tasks",

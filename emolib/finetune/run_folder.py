@@ -25,7 +25,7 @@ from emolib.tables import Table
 if TYPE_CHECKING:
     from emolib.data.table import Reject
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "compare_losses"]
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,19 @@ class RunFolder:
             size = sum(file.stat().st_size for file in self.adapter.iterdir() if file.is_file())
             lines.append(f"adapter   {self.adapter} ({size / 1e6:.1f} MB)")
         return "\n".join(lines)
+
+
+def compare_losses(runs: Mapping[str, RunFolder]) -> Table:
+    """Return the first and the last loss of each run, in training and on held-out texts; a dash where none is known."""
+    header = ["run", "training loss, first", "last", "held-out loss, first", "last"]
+    rows = []
+    for title, run in runs.items():
+        log, shown = run.log, []
+        for key in ("loss", "eval_loss"):
+            values = [line[key] for line in log if key in line]
+            shown += [f"{values[0]:.2f}", f"{values[-1]:.2f}"] if values else ["–", "–"]
+        rows.append([title, *shown])
+    return Table(header, rows)
 
 
 def _held_out(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:

@@ -119,11 +119,16 @@ def in_notebook() -> bool:
 
 
 class LivePlot:
-    """A progress bar and the curves in the notebook; both change in place while the training runs."""
+    """A progress bar and the curves in the notebook; both change in place while the training runs.
+
+    A short run gets the bar alone.
+    """
 
     _SECONDS = 3.0
     #: Share of the time that drawing may take.
     _SHARE = 0.05
+    #: Steps from which on a run has a curve worth drawing.
+    _LONG = 20
 
     def __init__(self, run: RunFolder, total: int) -> None:
         from IPython.display import display
@@ -134,7 +139,7 @@ class LivePlot:
         self._started = time.monotonic()
         self._before = self._step
         self._bar = display(self._progress(), display_id=True)
-        self._curves = display(_Picture(run, total), display_id=True)
+        self._curves = display(_Picture(run, total), display_id=True) if total >= self._LONG else None
 
     def show(self, line: dict[str, Any]) -> None:
         """Move the bar, and draw again if the last time was long enough ago."""
@@ -149,6 +154,8 @@ class LivePlot:
         self._draw()
 
     def _draw(self) -> None:
+        if self._curves is None:
+            return
         started = time.monotonic()
         self._curves.update(_Picture(self._run, self._total))
         self._drawn = time.monotonic()

@@ -25,7 +25,7 @@ def confusion_matrix(metrics: Mapping[str, Any]) -> Chart:
     rows = list(confusion)
     columns = list(dict.fromkeys([*rows, *(name for row in rows for name in confusion[row])]))
     counts = [[int(confusion[row].get(column, 0)) for column in columns] for row in rows]
-    title = f"Confusion on {metrics['n']:,} texts: the larger the share of its row, the darker"
+    title = f"Confusion on {metrics['n']:,} texts (shade: share of the row)"
     figure, (axes,) = panels([title], "answer", "true label", grid=False)
     shares = [[count / (sum(row) or 1) for count in row] for row in counts]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")

@@ -102,7 +102,7 @@ def smoothing(run: RunFolder | Path | str, window: int = _WINDOW) -> Chart:
 
 
 def run_comparison(runs: Mapping[str, RunFolder | Path | str]) -> Chart:
-    """One panel per run, all with the same axes: training loss and held-out loss. `runs` are named by their titles."""
+    """One panel per run, each with its own height: training loss and held-out loss. `runs` are named by titles."""
     opened = {title: open_run(run) for title, run in runs.items()}
     figure, drawn = panels(list(opened), "optimiser step", "cross-entropy (nats per token)")
     points: list[tuple[Any, ...]] = []
@@ -115,10 +115,8 @@ def run_comparison(runs: Mapping[str, RunFolder | Path | str]) -> Chart:
             if found:
                 axes.plot(*zip(*found, strict=True), label=name, **style)
             points += [(title, step, name, value) for step, value in found]
+        axes.set_ylim(bottom=0)
         axes.legend(frameon=False)
-    top = max(value for *_, value in points)
-    for axes in drawn:
-        axes.set_ylim(0, 1.05 * top)
     return Chart("run_comparison", figure, ("run", "step", "curve", "value"), tuple(points))
 
 

@@ -60,6 +60,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "best_detector": "emolib.speech.vad",
         "best_turn_detector": "emolib.speech.turn",
         "calibrate": "emolib.speech.calibration",
+        "contradicting": "emolib.speech.voice_emotion",
         "contradiction": "emolib.speech.voice_emotion",
         "fit_fusion": "emolib.speech.voice_emotion",
         "fuse": "emolib.speech.voice_emotion",

@@ -14,7 +14,7 @@ from emolib.emotions import EMOTION2VEC_TO_EMOTION, EMOTIONS, NEUTRAL, SENSEVOIC
 from emolib.errors import InputError
 from emolib.labels import EmotionScores
 
-__all__ = ["DEFAULT_FUSION", "FusionWeights", "contradiction", "fit_fusion", "fuse", "voice_scores"]
+__all__ = ["DEFAULT_FUSION", "FusionWeights", "contradicting", "contradiction", "fit_fusion", "fuse", "voice_scores"]
 
 #: What a voice can tell; "love" has no acoustic class in any of the models.
 _AUDIBLE = tuple(label for label in EMOTIONS if label != "love")
@@ -97,11 +97,8 @@ def fuse(
     return EmotionScores({**fused, "love": love}, abstain_below)
 
 
-def contradiction(text: EmotionScores, voice: Mapping[str, float] | None) -> str | None:
-    """Return what words and voice say if both are sure and one is glad and the other is not, else None.
-
-    The sentence reads "words: joy, voice: sadness".
-    """
+def contradicting(text: EmotionScores, voice: Mapping[str, float] | None) -> tuple[str, str] | None:
+    """Return the emotions of words and voice if both are sure and one is glad and the other is not, else None."""
     text = text.as_emotions()
     if not voice or text.confidence < max(_SURE, text.abstain_below):
         return None
@@ -109,7 +106,13 @@ def contradiction(text: EmotionScores, voice: Mapping[str, float] | None) -> str
     label = max(heard, key=lambda name: heard[name])
     if heard[label] < _SURE or _VALENCE.get(text.label, 0) * _VALENCE.get(label, 0) >= 0:
         return None
-    return f"words: {text.label}, voice: {label}"
+    return text.label, label
+
+
+def contradiction(text: EmotionScores, voice: Mapping[str, float] | None) -> str | None:
+    """Return the sentence for `contradicting`, "words: joy, voice: sadness", or None."""
+    found = contradicting(text, voice)
+    return f"words: {found[0]}, voice: {found[1]}" if found else None
 
 
 def fit_fusion(
