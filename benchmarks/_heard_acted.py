@@ -17,7 +17,7 @@ from benchmarks._noisy_speech import RATE
 from benchmarks._report import Report
 from benchmarks._voice_head import encoder, uar, unmet_head
 from emolib.audio import AudioClip
-from emolib.models import whisper_dir
+from emolib.models import whisper_base_is_here, whisper_dir
 from emolib.speech import NoSpeech, PartialTranscripts, SmartTurn, WhisperRecognizer
 from emolib.speech.voice_head import VOICE_CLASSES
 
@@ -27,6 +27,8 @@ Recognise = Callable[[AudioClip], str]
 
 #: A transcript with so many words more than were said holds something twice.
 _SURPLUS = 3
+#: Whisper base is told the language, or finds it.
+_LANGUAGES = {"en": "en", "auto": None}
 #: The peers hear every so many clips; no divisor of the number of actors, who take turns in the list.
 _EVERY = 7
 
@@ -73,6 +75,11 @@ def measure_acted_words(report: Report, clips: Sequence[Acted], normalise: Calla
         "faster-whisper": peer.plain,
         "window of 10 s": peer.in_ten_seconds,
     }
+    if whisper_base_is_here():
+        ways |= {
+            f"whisper:base, language {name}": _quietly(WhisperRecognizer("base", language=code))
+            for name, code in _LANGUAGES.items()
+        }
     for way in ways.values():
         way(clips[0].clip)
     heard: dict[str, list[tuple[Acted, str]]] = {name: [] for name in ways}
@@ -100,7 +107,8 @@ def measure_acted_words(report: Report, clips: Sequence[Acted], normalise: Calla
             groups[group].append((each, text))
     for name in sorted(groups):
         report.rows.append({"what": "acted words", "name": f"ours: {name}", **_rates(groups[name], normalise)})
-    _measure_variants(report, clips, {name: ways[name] for name in ways}, normalise, 6 if quick else 24)
+    english = {name: way for name, way in ways.items() if not name.startswith("whisper:")}
+    _measure_variants(report, clips, english, normalise, 6 if quick else 24)
 
 
 def _measure_variants(

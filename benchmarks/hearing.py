@@ -10,7 +10,8 @@ twice, on acted speech; `voice_emotion_uar`, unweighted average recall of the vo
 the actor, and `voice_emotion_ms`, what the head takes for a clip; `pass_time_ratio`, the time of a pass over that in
 the window of 10 s of earlier versions, which takes turns with ours and plain faster-whisper. Rows: F1 and ROC-AUC of
 every detector, word error rates with and without our endpointing, by emotion and strength, of sped-up, noisy, soft and
-joined clips; and the endpoints beside waiting for silence alone.
+joined clips; and the endpoints beside waiting for silence alone. Whisper base is measured too if it is here (`make
+more`).
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from benchmarks._noisy_speech import (
 )
 from benchmarks._report import Report, run
 from emolib.audio import AudioClip, write_wav
+from emolib.models import whisper_base_is_here
 from emolib.speech import (
     Endpointer,
     EndpointSettings,
@@ -211,6 +213,10 @@ def measure_recognition(report: Report, clips: Sequence[tuple[AudioClip, str]]) 
         report.rows.append(row)
         if snr is None:
             report.figures["wer_clean"] = float(row["wer"])
+    if whisper_base_is_here():
+        base = WhisperRecognizer("base")
+        found = jiwer.wer(spoken, [_text(base, [clip]) for clip, _ in clips])
+        report.rows.append({"what": "words", "name": "clean, whisper:base", "wer": round(found, 4)})
 
 
 def normalised(text: str) -> str:

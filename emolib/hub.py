@@ -9,13 +9,17 @@ from typing import Literal
 
 from emolib.addresses import proxy_problem, root_reason, shown_url
 
-__all__ = ["LOG_IN", "HubName", "hub_is_offline", "hub_problem", "hub_state"]
+__all__ = ["LOG_IN", "NO_SPACE_FOR_HUB", "HubName", "hub_is_offline", "hub_problem", "hub_state"]
 
 #: The Hugging Face hub, and ModelScope.
 HubName = Literal["hf", "ms"]
 
 #: What opens a repository that is gated or private.
 LOG_IN = "log in with `hf auth login` (in Colab, save a token of the hub as the secret HF_TOKEN)"
+#: What to do about a download that the disk does not hold, with the folder.
+NO_SPACE_FOR_HUB = (
+    "no space left for the download on the disk that holds {}; free some, or name another folder in HF_HOME"
+)
 _TIMEOUT_S = 3.0
 #: A bound on the whole question. No HTTP timeout covers a name that is looked up for ever.
 _BOUND_S = 4.5

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from emolib.errors import DeviceError, MissingDependency, ModelError, StorageError, UsageError
 from emolib.files import expand_user, home_folder, sha256, storage_errors, write_json
-from emolib.hub import LOG_IN, hub_problem
+from emolib.hub import LOG_IN, NO_SPACE_FOR_HUB, hub_problem
 
 if TYPE_CHECKING:
     import torch
@@ -688,15 +688,14 @@ def _download(base: BaseModel) -> Path:
     if problem := hub_problem():
         raise _no_hub(base, problem)
     try:
-        with storage_errors(_hub_cache()):
-            return Path(snapshot_download(base.hub_id, allow_patterns=_HUB_FILES))
+        return Path(snapshot_download(base.hub_id, allow_patterns=_HUB_FILES))
     except GatedRepoError:
         raise _no_hub(base, f"it is gated: accept its licence on its page, then {LOG_IN}") from None
     except RepositoryNotFoundError:
         raise _no_hub(base, f"there is none of that name, or it is private: then {LOG_IN}") from None
-    except StorageError:
-        raise
     except Exception as error:
+        if "No space left" in str(error):  # not every client of the hub raises OSError
+            raise StorageError(NO_SPACE_FOR_HUB.format(_hub_cache())) from error
         raise _no_hub(base, f"the download stopped: {_first_line(error)}") from error
 
 

@@ -90,3 +90,10 @@ def test_the_document_of_a_turn_lists_every_key_and_no_other() -> None:
     assert f"**`{SCHEMA}`**" in TURN
     stages = re.findall(r"^\| `([a-z_]+)` \|", TURN.partition("## Times")[2], re.MULTILINE)
     assert {span["stage"] for span in turn["spans"]} | turn["marks_ms"].keys() <= set(stages)
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_each_notebook_is_listed(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        assert f"(notebooks/{notebook.name})" in text

@@ -6,11 +6,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hub_in_a_box import CARER_ORDER, Hub, fill_hub, hub_in_a_box
+
+from emolib.data.hub import read_hub
+from emolib.errors import StorageError
+from emolib.models import load_base
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +104,30 @@ def test_a_hub_that_is_down_is_one_sentence(tmp_path: Path, code: str) -> None:
     printed = asked("http://127.0.0.1:9", tmp_path, SAID.format(code=code)).strip()
     assert "http://127.0.0.1:9 does not answer" in printed
     assert len(printed.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("patched", "call", "error"),
+    [
+        ("huggingface_hub.snapshot_download", lambda: load_base("qwen2.5-7b"), OSError(28, "No space left on device")),
+        (
+            "huggingface_hub.snapshot_download",
+            lambda: load_base("qwen2.5-7b"),
+            RuntimeError("No space left (os error)"),
+        ),
+        ("datasets.load_dataset", lambda: read_hub("dair-ai/emotion"), OSError("Not enough disk space. Needed: 1 GB")),
+    ],
+)
+def test_a_full_disk_is_one_sentence(
+    patched: str, call: Callable[[], Any], error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise error
+
+    for module in ("emolib.models", "emolib.data.hub"):
+        monkeypatch.setattr(f"{module}.hub_problem", lambda: None)
+    monkeypatch.setattr("emolib.data.hub.hub_is_offline", lambda: False)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_OFFLINE", False)
+    monkeypatch.setattr(patched, full)
+    with pytest.raises(StorageError, match=r"no space left for the download .* HF_HOME"):
+        call()

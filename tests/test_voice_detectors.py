@@ -16,7 +16,7 @@ from emolib.audio import AudioClip
 from emolib.errors import InputError, MissingDependency
 from emolib.speech import vad
 from emolib.speech.calibration import calibrate
-from emolib.speech.noise import FRAME, QUIET_ROOM, band_powers, frames
+from emolib.speech.noise import FRAME, QUIET_ROOM, NoiseFloor, band_powers, frames, level_dbfs
 from emolib.speech.vad import FusedDetector, GateDetector, Hysteresis, SileroDetector, WebRtcDetector, best_detector
 
 DETECTORS = {
@@ -123,3 +123,19 @@ def test_without_silero_webrtc_takes_its_place(monkeypatch):
 def test_silero_needs_no_torch():
     code = "import sys; from emolib.speech.vad import SileroDetector; SileroDetector(); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.strip() == b"False"
+
+
+def test_a_knock_hardly_lifts_the_floor_and_a_room_that_grows_loud_does() -> None:
+    rng = np.random.default_rng(0)
+
+    def floor_after(deviation: float, count: int) -> float:
+        sound = rng.normal(0, deviation, (count, FRAME)).astype(np.float32)
+        for frame in sound:
+            floor.follow(band_powers(frame), level_dbfs(frame))
+        return floor.dbfs
+
+    floor = NoiseFloor()
+    quiet = floor_after(0.002, 100)
+    assert quiet == pytest.approx(20 * np.log10(0.002), abs=1)
+    assert floor_after(0.3, 2) < quiet + 1
+    assert floor_after(0.02, 200) == pytest.approx(20 * np.log10(0.02), abs=1)

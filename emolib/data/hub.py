@@ -10,8 +10,8 @@ from emolib.data.columns import Columns, find_columns
 from emolib.data.frames import class_names
 from emolib.data.rows import label_text
 from emolib.data.table import Table
-from emolib.errors import InputError, MissingDependency
-from emolib.hub import LOG_IN, hub_is_offline, hub_problem
+from emolib.errors import InputError, MissingDependency, StorageError
+from emolib.hub import LOG_IN, NO_SPACE_FOR_HUB, hub_is_offline, hub_problem
 
 __all__ = ["is_hub_name", "read_hub"]
 
@@ -48,6 +48,8 @@ def read_hub(source: str) -> list[Table]:
             tables = [_table(source, None, loaded["train"])]
             tables += [_table(f"{name}:split", split, official[split]) for split in ("validation", "test")]
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        if any(sign in str(error) for sign in ("No space left", "Not enough disk space")):
+            raise StorageError(NO_SPACE_FOR_HUB.format(datasets.config.HF_DATASETS_CACHE)) from error
         if "gated" in str(error):
             raise InputError(f"the data set {name} is gated: accept its licence on its page, then {LOG_IN}") from error
         raise InputError(

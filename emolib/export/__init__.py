@@ -12,8 +12,10 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "Manifest": "emolib.export.manifest",
         "QUANTISATIONS": "emolib.llama.tools",
+        "compare_files": "emolib.export.compare",
         "export_gguf": "emolib.export.gguf",
         "export_safetensors": "emolib.export.transformers_folder",
+        "first_weights": "emolib.export.merge",
         "lora_file": "emolib.export.serving",
         "open_llm_server": "emolib.export.serving",
         "serve_llm": "emolib.export.serving",

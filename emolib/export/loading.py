@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from emolib.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
+    from emolib.classify import EmotionClassifier
     from emolib.emotion_model import AdapterSource, EmotionModel
 
-__all__ = ["load_run", "load_where_it_fits", "weights_of"]
+__all__ = ["classifier_of", "load_run", "load_where_it_fits", "weights_of"]
 
 
 def load_run(run: str | Path) -> EmotionModel:
@@ -50,6 +51,15 @@ def load_where_it_fits(source: AdapterSource, weights: int) -> EmotionModel:
         f"{source.base} in float32 needs {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; a larger"
         " machine or one with a GPU compares the files with: emolib export RUN --out FOLDER --verify"
     )
+
+
+def classifier_of(loaded: EmotionModel) -> EmotionClassifier:
+    """Return the classifier of a loaded run, its adapter apart."""
+    from emolib.classify import EmotionClassifier
+    from emolib.classify.torch_scorer import TorchScorer
+
+    source = loaded.source
+    return EmotionClassifier(TorchScorer.of(loaded), source.temperature, source.abstain_below, labels=source.labels)
 
 
 def _free_memory() -> float:

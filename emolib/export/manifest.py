@@ -11,7 +11,7 @@ from typing import Any
 from emolib.errors import InputError
 from emolib.files import sha256, write_json
 from emolib.llama.gguf import read_header
-from emolib.tables import markdown_table, percent
+from emolib.tables import Table, percent
 
 __all__ = ["ExportedFile", "Manifest"]
 
@@ -89,10 +89,14 @@ class Manifest:
 
     def table(self) -> str:
         """The files as a Markdown table, with what the verification found."""
+        return repr(self.as_table())
+
+    def as_table(self) -> Table:
+        """The same as a table that a notebook renders."""
         header = ["file", "kind", "type", "MB", "tensor types"]
         checked = any(entry.verified for entry in self.files)
         rows = [[*self._cells(entry), *(self._found(entry) if checked else [])] for entry in self.files]
-        return markdown_table([*header, *(["same label", "max difference"] if checked else [])], rows)
+        return Table([*header, *(["same label", "max difference"] if checked else [])], rows)
 
     @staticmethod
     def _cells(entry: ExportedFile) -> list[str]:

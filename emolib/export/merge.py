@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from emolib.emotion_model import AdapterSource
 
-__all__ = ["can_merge_by_tensor", "write_merged"]
+__all__ = ["can_merge_by_tensor", "first_weights", "write_merged"]
 
 _FLOATS = {"F32", "F16", "BF16"}
 
@@ -63,6 +63,17 @@ def write_merged(source: AdapterSource, base: Path, folder: Path, *, vectors: to
     write_json(folder / "config.json", {**config, "dtype": "float16"})
     if (base / "generation_config.json").is_file():
         shutil.copy2(base / "generation_config.json", folder)
+
+
+def first_weights(run: str | Path, count: int = 32) -> list[float]:
+    """Return the first `count` weights of the first matrix of the base model that the adapter of `run` changes."""
+    from emolib.emotion_model import find_adapter
+    from emolib.models import model_folder, resolve_base
+
+    source = find_adapter(run)
+    name = f"{sorted(filter(None, map(module_of, _adapter_names(source))))[0]}.weight"
+    stored = _stored(model_folder(resolve_base(source.base)))
+    return _read(stored[name].file, name).flatten()[:count].float().tolist()
 
 
 def _merged(

@@ -16,16 +16,15 @@ import numpy as np
 
 from emolib.classify import EmotionClassifier
 from emolib.classify.classifier import softmax
-from emolib.classify.torch_scorer import TorchScorer
 from emolib.data import Corpus, load_split, sample_corpus
 from emolib.errors import DeviceError, ModelError, UsageError
-from emolib.export.loading import load_run, load_where_it_fits, weights_of
+from emolib.export.loading import classifier_of, load_run, load_where_it_fits, weights_of
 from emolib.export.manifest import ExportedFile, Manifest
 from emolib.files import sha256
 from emolib.labels import CARER
 
 if TYPE_CHECKING:
-    from emolib.emotion_model import AdapterSource, EmotionModel
+    from emolib.emotion_model import AdapterSource
 
 __all__ = ["TorchAnswers", "answers_on_torch", "check_files", "verify_export"]
 
@@ -59,12 +58,7 @@ def answers_on_torch(source: AdapterSource, weights: int) -> TorchAnswers | None
         _log.warning("the files are not compared with the run: %s", error)
         return None
     exact = loaded.model.device.type == "cpu"
-    return TorchAnswers(_log_probabilities(_classifier(loaded), _few_texts()), exact)
-
-
-def _classifier(loaded: EmotionModel) -> EmotionClassifier:
-    source = loaded.source
-    return EmotionClassifier(TorchScorer.of(loaded), source.temperature, source.abstain_below, labels=source.labels)
+    return TorchAnswers(_log_probabilities(classifier_of(loaded), _few_texts()), exact)
 
 
 def check_files(files: Sequence[ExportedFile], folder: Path, expected: TorchAnswers | None) -> tuple[ExportedFile, ...]:
@@ -117,7 +111,7 @@ def verify_export(
     out = Path(out)
     manifest = Manifest.read(out)
     loaded = load_run(run)
-    classifier = _classifier(load_where_it_fits(loaded.source, weights_of(loaded)))
+    classifier = classifier_of(load_where_it_fits(loaded.source, weights_of(loaded)))
     labels = classifier.labels
     corpus = sample_corpus("test") if data is None else load_split(data, "validation", labels=labels)
     rows = list(corpus.texts[:texts])

@@ -17,7 +17,7 @@ from emolib.plots.evaluation import (
     model_accuracies,
     reliability,
 )
-from emolib.plots.lessons import class_balance, lora_drawing, token_masks
+from emolib.plots.lessons import class_balance, lora_drawing, quantised_files, rounding, token_masks
 from emolib.plots.sound import (
     endpoint,
     noise_floor,
@@ -62,7 +62,9 @@ __all__ = [
     "paper_comparison",
     "pitch_curves",
     "plot_run",
+    "quantised_files",
     "reliability",
+    "rounding",
     "run_charts",
     "run_comparison",
     "smoothing",

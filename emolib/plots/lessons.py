@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from emolib.prompting.token_parts import TokenPart
 
-__all__ = ["class_balance", "lora_drawing", "token_masks"]
+__all__ = ["class_balance", "lora_drawing", "quantised_files", "rounding", "token_masks"]
 
 _PART_COLOURS = {"prefix": "#cfd8dc", "text": "#9ecae1", "bridge": "#cfe8cf", "label": "#fdae6b"}
 #: Characters in a line of tokens.
@@ -127,3 +127,36 @@ def class_balance(balance: Mapping[str, Mapping[str, int]]) -> Chart:
         (split, label, count) for split, counts in balance.items() for label, count in counts.items()
     )
     return Chart("class_balance", figure, ("split", "label", "texts"), points)
+
+
+def quantised_files(rows: Sequence[Mapping[str, Any]]) -> Chart:
+    """Draw the ways to run a model (`FileComparison.as_dicts`): their megabytes, and the share they get right."""
+    figure, (sizes, shares) = panels(["Size", "Accuracy"], "", "", grid=False)
+    names = [row["name"] for row in rows]
+    for axes, values, form, colour in (
+        (sizes, [row["megabytes"] for row in rows], "{:,.0f} MB", BLUE),
+        (shares, [100 * row["accuracy"] for row in rows], "{:.1f} %", ORANGE),
+    ):
+        bars = axes.barh(names, values, color=colour, alpha=0.85, height=0.6)
+        axes.bar_label(bars, [form.format(value) for value in values], padding=4, fontsize=10)
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1.25 * max(values))
+    sizes.set_xlabel("MB on disk or in memory")
+    shares.set_xlabel("% of the texts classified as labelled")
+    shares.set_yticklabels([])
+    columns = ("name", "megabytes", "bits", "accuracy", "texts_per_second")
+    return Chart("quantised_files", figure, columns, tuple(tuple(row[name] for name in columns) for row in rows))
+
+
+def rounding(values: Sequence[float], rounded: Mapping[int, Sequence[float]]) -> Chart:
+    """Draw a block of weights, and what is left of it with so many bits each."""
+    figure, (axes,) = panels(["One block of weights, and the same rounded"], "weight", "value")
+    places = range(len(values))
+    axes.plot(places, values, "o", color=GREY, markersize=7, label="as it was")
+    for (bits, kept), colour, mark in zip(sorted(rounded.items(), reverse=True), (BLUE, ORANGE), "x_", strict=False):
+        axes.plot(places, kept, mark, color=colour, markersize=9, markeredgewidth=2, label=f"in {bits} bits")
+    axes.legend(frameon=False, ncols=3, loc="upper left")
+    low, high = min(values), max(values)
+    axes.set_ylim(low - 0.1 * (high - low), high + 0.3 * (high - low))
+    columns = ("weight", "value", *(f"in {bits} bits" for bits in rounded))
+    return Chart("rounding", figure, columns, tuple(zip(places, values, *rounded.values(), strict=True)))

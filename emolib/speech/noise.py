@@ -27,6 +27,10 @@ _SILENCE = 1e-10
 _GATE_MARGIN_DB = 6.0
 _LOUD_ROOM_DBFS = -38.0
 _TIME_CONSTANT_S = 1.5
+#: A frame counts at most so many times the floor: a knock is no room, and a room that grows loud is so for seconds.
+_LOUDEST = 4.0
+#: After so many frames a floor that was an assumption has been measured.
+_MEASURED = round(_TIME_CONSTANT_S * SAMPLE_RATE / FRAME)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,11 +91,17 @@ class NoiseFloor:
         return float(np.mean(np.clip(10 * np.log10(powers / self._bands), -5.0, 30.0)))
 
     def follow(self, powers: np.ndarray, level: float) -> None:
-        """Move towards a frame in which nobody speaks: within 1.5 s, and faster if the floor is an assumption."""
+        """Move towards a frame in which nobody speaks: within 1.5 s, and faster if the floor is an assumption.
+
+        A single loud frame, such as a knock, hardly moves it.
+        """
         self._frames += 1
         rate = max(FRAME / SAMPLE_RATE / _TIME_CONSTANT_S, 1 / (self._frames + 1))
+        power = 10 ** (level / 10)
+        if self._frames > _MEASURED:
+            powers, power = np.minimum(powers, _LOUDEST * self._bands), min(power, _LOUDEST * self._power)
         self._bands += rate * (powers - self._bands)
-        self._power += rate * (10 ** (level / 10) - self._power)
+        self._power += rate * (power - self._power)
 
 
 def frames(samples: np.ndarray) -> np.ndarray:
