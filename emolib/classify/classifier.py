@@ -77,7 +77,7 @@ class EmotionClassifier:
             raise UsageError(
                 f"an adapter file goes with a base GGUF, and {name} is none; name the run or adapter alone"
             )
-        if importlib.util.find_spec("torch") is None:
+        if not _has_torch():
             return cls._without_torch(model)
         return cls._on_torch(model, device)
 
@@ -161,6 +161,10 @@ class EmotionClassifier:
         while batch := [without_half_characters(line) for line in islice(source, size)]:
             yield from zip(batch, self.classify(batch), strict=True)
             size = min(2 * size, _LARGEST_BATCH)
+
+
+def _has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
