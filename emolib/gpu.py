@@ -35,12 +35,14 @@ def find_gpu() -> Gpu:
 
 
 def torch_problem(gpu: Gpu | None = None) -> str:
-    """Why torch cannot use the GPU that is there, and what to do; empty if it can, or if there is none.
+    """Why torch cannot use the GPU that is there, and what to do; empty if it can, or if one of the two is missing.
 
     torch says nothing of it: it trains on the CPU.
     """
-    import torch
-
+    try:
+        import torch
+    except ImportError:
+        return ""
     if torch.cuda.is_available():
         return ""
     gpu = gpu or find_gpu()

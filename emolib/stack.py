@@ -322,7 +322,10 @@ _RECOGNIZER_KINDS: dict[str, Callable[[Stack, str], StreamingRecognizer]] = {
 def _open_classifier(model: str) -> Classifier:
     from emolib.classify import EmotionClassifier
 
-    return EmotionClassifier.load(model)
+    classifier = EmotionClassifier.load(model)
+    # The first prediction takes several times as long as the next ones, and somebody would wait for it.
+    classifier.classify(["Hello."])
+    return classifier
 
 
 def _open_synthesizer(exits: ExitStack, stack: Stack) -> Synthesizer:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from runs import save_convertible_base, save_run
 
+from emolib.adapter_files import adapter_gguf
 from emolib.classify import EmotionClassifier
 from emolib.classify.classifier import softmax
 from emolib.classify.llama_scorer import open_server
@@ -19,7 +20,6 @@ from emolib.emotion_model import find_adapter, write_notes
 from emolib.emotions import EMOTIONS
 from emolib.errors import InputError, ModelError, ServiceError, StorageError, UsageError
 from emolib.export import Manifest, export_gguf, open_llm_server, verify_export
-from emolib.export.gguf import adapter_gguf
 from emolib.files import sha256
 from emolib.llama.gguf import read_header, with_tensors_of
 from emolib.llama.server import CHAT_TASK, TASK_KEY

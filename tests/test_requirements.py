@@ -18,6 +18,7 @@ FILES = (
     "requirements-colab.txt",
     "environments/weights.txt",
     "environments/more.txt",
+    "environments/no-torch.txt",
     "environments/scale.txt",
 )
 
@@ -46,6 +47,13 @@ def test_colab_and_local_never_disagree() -> None:
     shared = local.keys() & colab.keys()
     assert len(shared) > 15
     assert {name: local[name] for name in shared} == {name: colab[name] for name in shared}
+
+
+def test_the_environment_without_torch_is_a_part_of_the_local_one() -> None:
+    local, small = pins("requirements-local.txt"), pins("environments/no-torch.txt")
+    assert "torch" not in small
+    assert {name: small[name] for name in small.keys() & local.keys()}.items() <= local.items()
+    assert small.keys() - local.keys() == {"ipykernel"}, "which JupyterLab brings elsewhere"
 
 
 def test_colab_stays_inside_what_unsloth_accepts() -> None:

@@ -263,7 +263,7 @@ def _serve(gguf: Path, adapters: Sequence[Path], threads: int, context: int) -> 
 
 
 def _lora_file(adapter: str | Path) -> Path:
-    from emolib.export import lora_file
+    from emolib.adapter_files import lora_file
 
     return lora_file(adapter, task="chat")
 

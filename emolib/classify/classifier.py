@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -13,9 +14,10 @@ from typing import Protocol
 import numpy as np
 
 from emolib.emotions import DEFAULT_EMOTION_MODEL
-from emolib.errors import UsageError
+from emolib.errors import MissingDependency, UsageError
 from emolib.files import sha256
 from emolib.labels import ABSTAIN_BELOW, CARER, EmotionScores, LabelSet
+from emolib.models import chat_gguf, resolve_base
 from emolib.unicode import BYTE_ORDER_MARK, text_lines, without_half_characters
 
 __all__ = ["EmotionClassifier", "LabelScorer", "softmax"]
@@ -60,10 +62,10 @@ class EmotionClassifier:
     ) -> EmotionClassifier:
         """The classifier that `model` names.
 
-        On torch: a run folder, an adapter folder, a bundled adapter ("everyday" or "carer"; each has its model
-        card in `emolib/adapters`), or a base model. On llama.cpp: a GGUF file, with the LoRA GGUF `adapter` where
-        that is apart, or the URL of a llama-server (its key in EMOLIB_LLAMA_KEY), with the name of one of its
-        adapters where several are loaded there.
+        On torch, or on llama.cpp if torch is not installed: a run folder, an adapter folder, a bundled adapter
+        ("everyday" or "carer"; each has its model card in `emolib/adapters`), or a base model. On llama.cpp: a GGUF
+        file, with the LoRA GGUF `adapter` where that is apart, or the URL of a llama-server (its key in
+        EMOLIB_LLAMA_KEY), with the name of one of its adapters where several are loaded there.
         InputError, ModelError, ServiceError or UsageError where it is none of them.
         """
         name = str(model)
@@ -75,7 +77,20 @@ class EmotionClassifier:
             raise UsageError(
                 f"an adapter file goes with a base GGUF, and {name} is none; name the run or adapter alone"
             )
+        if not _has_torch():
+            return cls._without_torch(model)
         return cls._on_torch(model, device)
+
+    @classmethod
+    def _without_torch(cls, model: str | Path) -> EmotionClassifier:
+        """The adapter on llama.cpp, if its base is one of the models that come as GGUF in a wheel."""
+        from emolib.adapter_files import lora_file
+        from emolib.emotion_model import find_adapter
+
+        base = resolve_base(find_adapter(model).base)
+        if base.kind != "wheel":
+            raise MissingDependency(f"torch, on which {model} runs,", extra="train")
+        return replace(cls._on_gguf(chat_gguf(base.name), lora_file(model, "classify")), name=str(model))
 
     @classmethod
     def _on_torch(cls, model: str | Path, device: str | None) -> EmotionClassifier:
@@ -146,6 +161,10 @@ class EmotionClassifier:
         while batch := [without_half_characters(line) for line in islice(source, size)]:
             yield from zip(batch, self.classify(batch), strict=True)
             size = min(2 * size, _LARGEST_BATCH)
+
+
+def _has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

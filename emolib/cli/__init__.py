@@ -54,6 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail("stopped; what was finished is kept, and the same command resumes from there", 1)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if not package or package == "emolib":
+            raise
+        return _fail(f"this command needs the package {package}, which is not installed; `make setup` installs all", 1)
     except BrokenPipeError:
         # The reader of our output has gone (`emolib … | head`): nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,7 +16,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "export_gguf": "emolib.export.gguf",
         "export_safetensors": "emolib.export.transformers_folder",
         "first_weights": "emolib.export.merge",
-        "lora_file": "emolib.export.serving",
         "open_llm_server": "emolib.export.serving",
         "serve_llm": "emolib.export.serving",
         "verify_export": "emolib.export.verify",

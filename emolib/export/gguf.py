@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import uuid
@@ -13,32 +12,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from emolib import __version__
-from emolib.errors import ModelError, StorageError, UsageError
+from emolib.adapter_files import adapter_gguf, base_stem, gguf_notes
+from emolib.errors import StorageError, UsageError
 from emolib.export.loading import load_run, weights_of
 from emolib.export.manifest import ExportedFile, Manifest
 from emolib.export.merge import can_merge_by_tensor, write_merged
 from emolib.export.ollama import write_modelfiles
 from emolib.export.verify import answers_on_torch, check_files
-from emolib.files import file_stem, sha256, storage_errors, write_json
-from emolib.llama.gguf import VOCABULARY, add_metadata, read_header, with_tensors_of
-from emolib.llama.server import CHAT_TASK, TASK_KEY, EmotionTask
+from emolib.files import sha256, storage_errors
+from emolib.llama.gguf import add_metadata, read_header, with_tensors_of
 from emolib.llama.tools import (
     QUANTISATIONS,
-    convert_adapter,
     convert_model,
     known_quantisations,
     made_with,
     quantise,
 )
-from emolib.models import BaseModel, model_folder, resolve_base
+from emolib.models import BaseModel, model_folder
 
 if TYPE_CHECKING:
     import torch
 
-    from emolib.emotion_model import AdapterSource, EmotionModel
+    from emolib.emotion_model import EmotionModel
 
 __all__ = [
-    "adapter_gguf",
     "copy_tokenizer",
     "describe",
     "export_gguf",
@@ -115,57 +112,15 @@ def _merged_files(loaded: EmotionModel, work: Path, names: Sequence[str]) -> _Ma
 
     folder = work / merged_name(loaded.base)  # the converter takes the model's name from it
     write_merged_folder(loaded, folder, vectors=torch.float32)
-    return _quantised(folder, work, folder.name, "merged", names, _notes(loaded.source))
+    return _quantised(folder, work, folder.name, "merged", names, gguf_notes(loaded.source))
 
 
 def _split_files(loaded: EmotionModel, work: Path, names: Sequence[str]) -> _Made:
     base = model_folder(loaded.base)
-    adapter = work / f"{_stem(loaded.base)}-emotion-lora-f16.gguf"
+    adapter = work / f"{base_stem(loaded.base)}-emotion-lora-f16.gguf"
     adapter_gguf(loaded.source, adapter)
-    files = _quantised(base, work, _stem(loaded.base), "base", names, {})
+    files = _quantised(base, work, base_stem(loaded.base), "base", names, {})
     return [*files, (adapter, "adapter", "f16")]
-
-
-def adapter_gguf(source: AdapterSource, out: Path) -> None:
-    """Write the adapter of `source` as a LoRA GGUF in f16 to `out`, with what it needs to be used alone."""
-    base = resolve_base(source.base)
-    with work_folder(out.parent) as work:
-        made = work / out.name
-        convert_adapter(_portable(source, base, work), model_folder(base), made)
-        config = json.loads((model_folder(base) / "config.json").read_text(encoding="utf-8"))
-        vocabulary = {VOCABULARY: str(config["vocab_size"])} if "vocab_size" in config else {}
-        add_metadata(made, {**vocabulary, **_adapter_notes(source)})
-        os.replace(made, out)
-
-
-def _portable(source: AdapterSource, base: BaseModel, work: Path) -> Path:
-    """Write a copy of the adapter as llama.cpp reads it: with one alpha, and no path of this machine as its base.
-
-    llama.cpp multiplies by alpha / rank, and knows neither rsLoRA nor alphas by module: what PEFT multiplies by goes
-    into the B matrices.
-    """
-    from safetensors.torch import load_file, save_file
-
-    from emolib.finetune.lora_files import beyond_lora, lora_scale, module_of
-
-    config = json.loads((source.adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    tensors = load_file(source.adapter / "adapter_model.safetensors")
-    if beyond := beyond_lora(config, tensors):
-        raise ModelError(
-            f"the adapter {source.adapter} has {' and '.join(beyond)}, which no LoRA GGUF holds;"
-            " export it merged (without --adapter)"
-        )
-    for name, tensor in tensors.items():
-        if ".lora_B." in name:
-            rank = tensor.shape[1]
-            tensor *= lora_scale(config, module_of(name), rank) * rank / config["lora_alpha"]
-    folder = work / f"{_stem(base)}-{'chat' if source.task == 'chat' else 'emotion'}-lora"
-    folder.mkdir()
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    plain = {"use_rslora": False, "alpha_pattern": {}, "rank_pattern": {}}
-    named = {"base_model_name_or_path": base.hub_id or _stem(base)}
-    write_json(folder / "adapter_config.json", {**config, **plain, **named})
-    return folder
 
 
 def _quantised(
@@ -201,28 +156,6 @@ def _kept_in_f16(full: Path) -> Callable[[str], bool]:
     return lambda name: name.startswith(last) or name.endswith(("attn_k.weight", "attn_v.weight"))
 
 
-def _adapter_notes(source: AdapterSource) -> dict[str, str | float]:
-    if source.task == "chat":
-        return {"emolib.task": "chat", TASK_KEY: CHAT_TASK}
-    return {**_notes(source), TASK_KEY: str(_task(source))}
-
-
-def _notes(source: AdapterSource) -> dict[str, str | float]:
-    """What a GGUF file carries, so that it can be used alone."""
-    return {
-        "emolib.prompt": source.prompt.name,
-        "emolib.template": source.prompt.template,
-        "emolib.labels": json.dumps(source.labels.as_dict(), ensure_ascii=False),
-        "emolib.thresholds": json.dumps(source.thresholds),
-        "emolib.temperature": source.temperature,
-        "emolib.abstain_below": source.abstain_below,
-    }
-
-
-def _task(source: AdapterSource) -> EmotionTask:
-    return EmotionTask(source.prompt.name, source.temperature, source.abstain_below, source.labels, source.thresholds)
-
-
 def describe(loaded: EmotionModel) -> dict[str, Any]:
     """What a manifest says of the model beside its files."""
     source, tokenizer = loaded.source, loaded.tokenizer
@@ -256,11 +189,7 @@ def copy_tokenizer(source: Path, target: Path) -> None:
 
 def merged_name(base: BaseModel) -> str:
     """The name of a base model with the adapter in its weights."""
-    return f"{_stem(base)}-emotion"
-
-
-def _stem(base: BaseModel) -> str:
-    return file_stem(base.name).lower()
+    return f"{base_stem(base)}-emotion"
 
 
 def _check_space(loaded: EmotionModel, out: Path, names: Sequence[str], form: str) -> None:

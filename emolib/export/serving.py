@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from emolib.adapter_files import lora_file
 from emolib.errors import UsageError
-from emolib.files import sha256
 from emolib.llama.gguf import check_fits, read_header
 from emolib.llama.server import LlamaServerOptions, start_server, thread_budget
 
@@ -65,30 +65,6 @@ def open_llm_server(
     if len(set(names)) < len(names):
         raise UsageError(f"two adapters have the same name ({', '.join(names)}); rename one of the files")
     return start_server(path, replace(options or DEFAULT_OPTIONS, adapter_scale=0.0), files), names
-
-
-def lora_file(adapter: str | Path, task: str | None = None) -> Path:
-    """Return the LoRA GGUF of an adapter: the file itself, or one that is made once and kept in emolib's cache.
-
-    `task` is what the adapter has to be for, "classify" or "chat" (None: either). UsageError if it is for another.
-    """
-    from emolib.emotion_model import find_adapter
-    from emolib.export.gguf import adapter_gguf
-    from emolib.models import cache_folder
-
-    if str(adapter).lower().endswith(".gguf"):
-        return Path(adapter)
-    source = find_adapter(adapter, task=task)
-    if source.adapter is None:
-        raise UsageError(f"{adapter} is a base model without an adapter; serve it with --model FILE.gguf")
-    weights = sha256(source.adapter / "adapter_model.safetensors")[:12]
-    # The notes (temperature, threshold) are part of the file, so they are part of what it is kept under.
-    notes = f"{source.temperature:g}-{source.abstain_below:g}"
-    file = cache_folder() / "adapters" / f"{weights}-{notes}" / f"{Path(adapter).name}.gguf"
-    if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        adapter_gguf(source, file)
-    return file
 
 
 def _welcome(url: str, names: Sequence[str]) -> str:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from gguf import GGUFReader
     from tokenizers import Tokenizer
 
-__all__ = ["write_transformers_folder"]
+__all__ = ["LAYER_NAMES", "write_transformers_folder"]
 
-_LAYER_NAMES = {
+LAYER_NAMES = {
     "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj",
     "attn_v": "self_attn.v_proj",
@@ -204,7 +204,7 @@ def _write_weights(reader: GGUFReader, config: dict[str, Any], family: _Family, 
         _, layer, name, suffix = tensor.name.split(".")
         if name in interleaved:
             values = _unpermute(values, interleaved[name])
-        tensors[f"model.layers.{layer}.{_LAYER_NAMES[name]}.{suffix}"] = np.ascontiguousarray(values)
+        tensors[f"model.layers.{layer}.{LAYER_NAMES[name]}.{suffix}"] = np.ascontiguousarray(values)
     save_file(tensors, path, metadata={"format": "pt"})
 
 
