@@ -109,7 +109,8 @@ def test_a_gpu_that_is_too_small_is_said_in_a_sentence(run: Path, monkeypatch: p
         load_base(find_adapter(run).base, device="cuda")
 
 
-def test_4_bits_without_bitsandbytes_say_what_is_missing() -> None:
+def test_4_bits_without_bitsandbytes_say_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingDependency, match="bitsandbytes"):
         models.load_in_4_bits("smollm2-135m", dtype=torch.float16)
 

@@ -34,7 +34,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("emolib.finetune.precision.keep_precision", lambda *_: Precision("float32", "a test"))
     monkeypatch.setattr("trl.SFTConfig", trl.SFTConfig)
     yield
-    for name in [name for name in sys.modules if name.partition(".")[0] == "unsloth"]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("unsloth", "bitsandbytes")]:
         del sys.modules[name]
 
 
