@@ -86,7 +86,7 @@ def test_the_evaluation_is_loss_per_token_and_perplexity(finished: RunFolder) ->
 
 def test_the_adapter_says_that_it_is_for_chat(finished: RunFolder) -> None:
     notes = json.loads((finished.adapter / "emolib.json").read_text())
-    told = {"task": "chat", "system": CHAT_SYSTEM, "examples": "examples.jsonl"}
+    told = {"task": "chat", "system": CHAT_SYSTEM, "examples": "examples.jsonl", "load_in_4bit": False}
     assert notes == {"base_model": finished.config["base_model"], **told}
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 import emolib
+from emolib.adapter_files import base_stem
 from emolib.errors import ModelError, StorageError, UsageError
-from emolib.export.gguf import _stem
 from emolib.files import file_stem, is_reserved_name, looks_like_path, storage_errors, write_text
 from emolib.models import BaseModel
 from emolib.speech.funasr import locate_model
@@ -141,7 +141,7 @@ def test_no_module_leaves_the_encoding_of_text_to_the_machine() -> None:
 )
 def test_a_name_for_files_has_no_folders_and_no_colons(name: str, stem: str) -> None:
     assert file_stem(name) == stem
-    assert _stem(BaseModel(name, "path", Path(name))) == stem.lower()
+    assert base_stem(BaseModel(name, "path", Path(name))) == stem.lower()
 
 
 @pytest.mark.parametrize("name", ["con", "NUL", "Aux", "com1", "LPT9", "nul.txt"])
