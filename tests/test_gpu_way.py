@@ -31,7 +31,7 @@ def colab(url: str, cache: Path, **more: str) -> dict[str, str]:
     return {
         **kept,
         "EMOLIB_WAY": "gpu",
-        "EMOLIB_STEPS": "12",
+        "EMOLIB_STEPS": "4",
         "EMOLIB_STAND_IN_COLAB": "1",
         "HF_ENDPOINT": url,
         "HF_HOME": str(cache),

@@ -39,7 +39,8 @@ class Lesson:
         """Train with `settings` and return the run.
 
         The recipe's own settings continue the lesson: the next notebooks use that run. Other settings, or other
-        `data`, are trained beside it in the folder `tries/NAME`, again only if they have changed since.
+        `data`, are trained beside it in the folder `tries/NAME`, again only if they have changed since; for no more
+        steps than EMOLIB_STEPS says.
         """
         from emolib.finetune import RunFolder, train
 
@@ -47,6 +48,7 @@ class Lesson:
             return RunFolder.open(self.prepare("train").run)
         if not (self.folder.corpus / "report.json").is_file():
             self.prepare("clean")
+        settings = settings.replace(max_steps=min(settings.max_steps, _chosen_steps(settings.max_steps)))
         out = self.folder.path / "tries" / name
         same = not _is_another(RunFolder(out), settings, data)
         return train(
