@@ -70,11 +70,11 @@ browser: setup
 
 # Forty steps of the sixty that a reader takes: a machine without bfloat16 trains at half the speed.
 notebooks: setup
-	EMOLIB_STEPS=40 $(BIN)/python -m pytest --nbmake --nbmake-timeout=600 --timeout=600 $(sort $(wildcard notebooks/0*.ipynb))
+	EMOLIB_STEPS=8 EMOLIB_ROWS=60 $(BIN)/python -m pytest --nbmake --nbmake-timeout=600 --timeout=600 $(sort $(wildcard notebooks/0*.ipynb))
 
 # Apart from the tests: it stands on what the notebooks left, and trains a little more.
 solutions: setup
-	EMOLIB_STEPS=40 $(BIN)/python -m pytest --nbmake --nbmake-timeout=600 --timeout=600 notebooks/solutions.ipynb
+	EMOLIB_STEPS=8 EMOLIB_ROWS=60 $(BIN)/python -m pytest --nbmake --nbmake-timeout=600 --timeout=600 notebooks/solutions.ipynb
 
 lint: setup
 	$(BIN)/ruff check emolib tests benchmarks tools

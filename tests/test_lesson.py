@@ -117,7 +117,7 @@ def test_the_environment_may_shorten_the_lesson(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("EMOLIB_STEPS", "40")
     assert lesson("embedded", steps=60, runs=tmp_path).recipe.settings.max_steps == 40
     monkeypatch.setenv("EMOLIB_STEPS", "many")
-    with pytest.raises(UsageError, match="EMOLIB_STEPS is a number of steps"):
+    with pytest.raises(UsageError, match="EMOLIB_STEPS is a number from 1 on"):
         lesson("embedded", runs=tmp_path)
 
 
@@ -150,3 +150,12 @@ def test_a_cell_out_of_order_ends_in_one_sentence(capsys: pytest.CaptureFixture[
     assert "Traceback" not in shown
     shell.run_cell("open('/nowhere/at/all')")
     assert "FileNotFoundError" in capsys.readouterr().out
+
+
+def test_the_rows_of_the_test_can_be_fewer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gpu(monkeypatch, None)
+    monkeypatch.setenv("EMOLIB_ROWS", "60")
+    part = Path(lesson(runs=tmp_path).recipe.sources[1])
+    lines = part.read_text(encoding="utf-8").splitlines()
+    assert (part.name, len(lines)) == ("test.tsv", 61)
+    assert len({line.rpartition("\t")[2] for line in lines[1:]}) == 6

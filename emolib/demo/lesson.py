@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from emolib.demo.notebook_errors import say_what_to_do
 from emolib.demo.recipe import STEPS, Recipe, Way, find_recipe
 from emolib.demo.steps import prepare
 from emolib.errors import InputError, UsageError
+from emolib.files import write_text
 from emolib.gpu import torch_problem
 
 if TYPE_CHECKING:
@@ -83,8 +84,9 @@ def lesson(way: Way = "auto", *, steps: int = STEPS, runs: Path | str = "../runs
     """Choose the way through the notebooks and print it: the paper's on a GPU, else the embedded one.
 
     Each way has a folder of its own in `runs`, so that a change of machine never mixes two trainings. The environment
-    variable EMOLIB_WAY stands for "auto", and EMOLIB_STEPS, if it is set, for `steps`. From here on an error of the
-    library ends in one sentence, without a traceback.
+    variable EMOLIB_WAY stands for "auto", EMOLIB_STEPS, if it is set, for `steps`, and EMOLIB_ROWS for how many
+    sentences of the sample corpus a model is tested on. From here on an error of the library ends in one sentence,
+    without a traceback.
     """
     say_what_to_do()
     chosen = os.environ.get("EMOLIB_WAY", "auto") if way == "auto" else way
@@ -94,13 +96,30 @@ def lesson(way: Way = "auto", *, steps: int = STEPS, runs: Path | str = "../runs
         print(f"Note: {problem}.")
     reason = "chosen" if chosen != "auto" else "a GPU is there" if recipe.way == "gpu" else "no GPU that holds 7B"
     print(f"The {recipe.way} way ({reason}): {recipe.title}, {steps} steps.")
-    return Lesson(DemoFolder(Path(runs) / f"lesson-{recipe.way}"), recipe)
+    folder = DemoFolder(Path(runs) / f"lesson-{recipe.way}")
+    rows = _number("EMOLIB_ROWS")
+    if rows and recipe.way == "embedded":
+        recipe = replace(recipe, sources=(recipe.sources[0], _part_of(Path(recipe.sources[1]), rows, folder.path)))
+    return Lesson(folder, recipe)
 
 
 def _chosen_steps(steps: int) -> int:
-    written = os.environ.get("EMOLIB_STEPS", "")
+    return _number("EMOLIB_STEPS") or steps
+
+
+def _number(variable: str) -> int | None:
+    """The number in an environment variable, None if it is not set."""
+    written = os.environ.get(variable, "")
     if not written:
-        return steps
+        return None
     if not written.isdecimal() or int(written) < 1:
-        raise UsageError(f"EMOLIB_STEPS is a number of steps, such as 60, not {written!r}")
+        raise UsageError(f"{variable} is a number from 1 on, such as 60, not {written!r}")
     return int(written)
+
+
+def _part_of(source: Path, rows: int, folder: Path) -> Path:
+    """Write so many rows of the file `source`, from all of its parts, into `folder`; its path."""
+    header, *lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
+    part = folder / source.name
+    write_text(part, header + "".join(lines[:: max(1, len(lines) // rows)][:rows]))
+    return part
