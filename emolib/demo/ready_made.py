@@ -19,8 +19,8 @@ __all__ = ["LINES", "MOVING", "TONES", "ReadyMade", "meet"]
 
 #: What the bundled models answer if the reader names nothing else.
 LINES = (
-    "Nobody came to my birthday.",
-    "She laughed at my joke and I forgot every word I know.",
+    "My best friend forgot my birthday.",
+    "My son took his first steps today.",
     "They moved my desk again without asking me.",
     "I keep hearing footsteps in the attic.",
 )
