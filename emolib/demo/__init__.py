@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from emolib.demo.cells import explain_errors
 from emolib.demo.clips import NoisyClip, record_noisy_clip, say
 from emolib.demo.folder import DemoFolder
 from emolib.demo.lesson import Lesson, lesson
+from emolib.demo.notebook_errors import explain_errors
 from emolib.demo.outside import load_key, speak_with_voiceprint, transcribe_with_funasr
 from emolib.demo.recipe import Recipe, find_recipe
 from emolib.demo.steps import QUESTION, prepare, record_question, run_demo

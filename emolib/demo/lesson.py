@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emolib.demo.folder import DemoFolder
-from emolib.demo.notebook_errors import say_what_to_do
+from emolib.demo.notebook_errors import explain_errors
 from emolib.demo.recipe import STEPS, Recipe, Way, find_recipe
 from emolib.demo.steps import prepare
 from emolib.errors import InputError, UsageError
@@ -88,7 +88,7 @@ def lesson(way: Way = "auto", *, steps: int = STEPS, runs: Path | str = "../runs
     sentences of the sample corpus a model is tested on. From here on an error of the library ends in one sentence,
     without a traceback.
     """
-    say_what_to_do()
+    explain_errors()
     chosen = os.environ.get("EMOLIB_WAY", "auto") if way == "auto" else way
     steps = _chosen_steps(steps)
     recipe = find_recipe(chosen, steps)

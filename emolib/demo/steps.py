@@ -149,14 +149,12 @@ def _evaluate(folder: DemoFolder, _: Recipe) -> None:
 
 def _compare(folder: DemoFolder, _: Recipe) -> None:
     """Judge the bundled adapters on the run's test texts: what an hour gives, and what the training began with."""
-    from emolib.classify import EmotionClassifier
     from emolib.data import load_split
+    from emolib.evaluate.line_up import classify_scores
 
     test, measured = load_split(folder.corpus, "test"), {}
     for name in bundled():
-        scores = EmotionClassifier.load(name).classify(test.texts)
-        right = sum(score.label == label for score, label in zip(scores, test.labels, strict=True))
-        measured[name] = right / len(test)
+        measured[name] = classify_scores(name, test).as_dict()["accuracy"]
         print(f"  {name}: {measured[name]:.1%} right")
     write_json(folder.comparison, measured)
 

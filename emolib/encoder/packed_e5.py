@@ -18,7 +18,8 @@ from emolib.errors import ModelError
 
 __all__ = ["write_encoder_folder"]
 
-_BLOCK = np.dtype([("scale", "<f2"), ("pairs", "u1", 16)])
+#: Weights and bytes of a block.
+_BLOCK, _BLOCK_BYTES = 32, 18
 _FOUR_BITS = 1
 #: transformers' names of the tensors; those of a layer stand after `encoder.layer.N.`.
 _EMBEDDINGS = {
@@ -148,11 +149,12 @@ def _named(name: str) -> str:
 
 
 def _values(data: np.ndarray, tensor: _Tensor, config: dict[str, Any]) -> np.ndarray:
+    from gguf import GGMLQuantizationType
+    from gguf.quants import dequantize
+
     if tensor.four_bits:
-        blocks = np.frombuffer(data.data, _BLOCK, tensor.values // 32, tensor.offset)
-        low, high = blocks["pairs"] & 15, blocks["pairs"] >> 4
-        whole = np.concatenate([low, high], axis=1).astype(np.float32) - 8
-        flat = (whole * blocks["scale"].astype(np.float32)[:, None]).reshape(-1)
+        end = tensor.offset + tensor.values // _BLOCK * _BLOCK_BYTES
+        flat = dequantize(np.asarray(data[tensor.offset : end]), GGMLQuantizationType.Q4_0)
     else:
         flat = np.frombuffer(data.data, "<f4", tensor.values, tensor.offset)
     matrix = tensor.name.startswith("emb.") and not tensor.name.startswith("emb.ln")
