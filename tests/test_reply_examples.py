@@ -98,6 +98,8 @@ def test_a_message_that_leans_on_earlier_ones_gets_no_example() -> None:
     asked = [Message("user", "Is it late?"), Message("assistant", "Are you tired?"), Message("user", "Yes.")]
     assert known.attached(asked)[2].example is None
     assert known.attached([Message("user", "Yes.")])[0].example is not None
+    on = ReplyExamples([conversation("anyway", "Mostly flies and other insects.")])
+    assert on.attached([*asked[:2], Message("user", "Anyway.")])[-1].example is None
 
 
 def test_an_example_stands_before_the_message_and_is_sent_to_no_server() -> None:

@@ -28,7 +28,8 @@ _ALIKE = {
 }  # fmt: skip
 #: Words that say nothing of what a text is about.
 _EMPTY = frozenset(
-    "a about again all always am an and another any anything are as at back be because been before being better"
+    "a about again all always am an and another any anything anyhow anyway anyways are as at"
+    " back be because been before being better"
     " both but by bye came can can't come could couldn't day did didn't do does doesn't doing don't done down even"
     " every feel feeling first for from go going gone good goodbye goodnight got great had hadn't happy hard has"
     " hasn't have haven't he he's hear hello help her here hers herself hey hi him himself his hiya hm hmm hope"
